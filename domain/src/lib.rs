@@ -3,4 +3,9 @@
 //! Everything here is pure and synchronous: no IO, no clock, no randomness, no time zone look-ups of its own.
 //! What a decision needs from outside is looked up by the caller and travels in the command.
 
-mod decider;
+pub mod book;
+mod catalog;
+pub mod decider;
+pub mod event;
+pub mod instant;
+pub mod reading;

@@ -1,1 +1,29 @@
-//! log
+//! The append-only log: one contract ([`Log`]), an engine behind it, and the way every decision takes through it
+//! ([`Repository`]).
+//!
+//! What a log promises is written at [`Log`] and shown by the conformance suite in `eventlog/tests`, which knows no
+//! engine. There is no update, no delete and no transaction to hold open: only [`Log::append`].
+
+mod append;
+mod event;
+mod filter;
+mod log;
+mod position;
+mod repository;
+mod sqlite;
+mod stream;
+mod subscription;
+
+pub use self::{
+    append::{
+        APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, Remember, RequestKey,
+        StoredAnswer, StreamAppend,
+    },
+    event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
+    filter::Filter,
+    log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError},
+    position::{ExpectedVersion, Position, Version},
+    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    sqlite::{FolderInUse, LOG_FILE, OpenError},
+    stream::{STREAM_NAME_BYTES_MAX, StreamId},
+};

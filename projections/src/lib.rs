@@ -1,1 +1,34 @@
-//! projections
+//! Read models: a fold, its tables and its queries together, and the runner that keeps them up with the log.
+//!
+//! Nothing here decides anything, and nothing else writes a read model. All of it can be thrown away: the log has
+//! everything that is needed to build it again, to the byte.
+
+pub mod library;
+pub mod reading;
+
+mod models;
+mod progress;
+mod projection;
+mod runner;
+mod table;
+
+use std::sync::Arc;
+
+pub use self::{
+    models::{READ_MODELS_FILE, ReadModels, ReadModelsError},
+    progress::{Lagging, Progress, ProjectionState, ProjectionStatus},
+    projection::{Decoded, FoldError, Projection},
+    runner::{Runner, rebuild},
+    table::{Changes, Column, Merge, Table, Value},
+};
+
+/// Every projection of this build. A new one is a line here.
+#[must_use]
+pub fn all() -> Vec<Arc<dyn Projection>> {
+    vec![
+        Arc::new(library::Library),
+        Arc::new(reading::profiles::ReaderProfiles),
+        Arc::new(reading::history::ReadingHistory),
+        Arc::new(reading::statistics::ReadingStatistics),
+    ]
+}

@@ -1,0 +1,19 @@
+//! Who is calling: bearer tokens, the keys that verify them, and the caller they name.
+//!
+//! Nothing here knows HTTP status codes or routes; terminals of a shop are recognised elsewhere.
+
+mod caller;
+mod claims;
+mod error;
+mod jwks;
+mod key;
+mod secret;
+mod verifier;
+mod watched;
+
+pub use caller::{Caller, Role, Roles};
+pub use error::{AuthError, KeyError};
+pub use verifier::TokenVerifier;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! What holds for every route: problems, request ids, bodies and queries, callers, limits, headers, metrics.
+//!
+//! No route is defined here and nothing here knows what the product records.
+
+mod access;
+pub mod body;
+mod conventions;
+mod cors;
+pub mod fields;
+pub mod idempotency;
+pub mod identify;
+mod paths;
+mod problem;
+mod rate_limit;
+mod request_id;
+mod security_headers;
+
+pub(crate) use access::{REQUEST_SECONDS, REQUESTS_TOTAL};
+pub use conventions::{Conventions, conventions};
+pub use problem::{FieldError, Problem, ProblemBody};
+pub use request_id::RequestId;

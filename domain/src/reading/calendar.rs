@@ -1,0 +1,129 @@
+//! Where a session's minutes fall in its reader's calendar.
+//!
+//! Local clocks jump: hours are left out or come twice, and once in a while a date comes back after midnight. Inside
+//! a stretch of constant offset a clock is plain arithmetic, so a session is cut where the offset changes first, and
+//! each stretch at its local hours then.
+
+use chrono::{DateTime, NaiveDate, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// Of one session at most its first so many hours count: whoever reads longer has fallen asleep over the book.
+pub const COUNTED_HOURS_MAX: i64 = 8;
+
+const SECOND_MICROS: i64 = 1_000_000;
+const MINUTE_MICROS: i64 = 60 * SECOND_MICROS;
+const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
+const HOURS_A_DAY: i64 = 24;
+
+/// A session's part in one local hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The local date.
+    pub date: NaiveDate,
+    /// The local hour, 0 to 23.
+    pub hour: u8,
+    /// Whole minutes; 0 when the session was there for less than one.
+    pub minutes: u32,
+}
+
+/// The session's minutes by local date and hour, in the order in which they were read.
+///
+/// The minutes add up to the whole minutes of the counted time. An hour that the session only touched for less than a
+/// minute is there with 0 minutes, so that its date counts; a session that ends on the hour does not touch the next
+/// one. A session without any length is 0 minutes where it started.
+#[must_use]
+pub fn shares(zone: Tz, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> Vec<Share> {
+    let start = started_at.timestamp_micros();
+    let end = ended_at
+        .timestamp_micros()
+        .clamp(start, start.saturating_add(COUNTED_HOURS_MAX * HOUR_MICROS));
+    let mut shares = Vec::new();
+    if start == end {
+        push(
+            &mut shares,
+            local_hour(start + offset_micros(zone, start)),
+            0,
+        );
+        return shares;
+    }
+    let change = offset_change(zone, start, end);
+    for (from, to) in [(start, change), (change, end)] {
+        let offset = offset_micros(zone, from);
+        let mut at = from;
+        while at < to {
+            let hour = local_hour(at + offset);
+            let next = to.min((hour + 1) * HOUR_MICROS - offset);
+            push(
+                &mut shares,
+                hour,
+                (next - start) / MINUTE_MICROS - (at - start) / MINUTE_MICROS,
+            );
+            at = next;
+        }
+    }
+    shares
+}
+
+/// The date that a calendar in `zone` shows at `at`.
+#[must_use]
+pub fn local_date(zone: Tz, at: DateTime<Utc>) -> NaiveDate {
+    at.with_timezone(&zone).date_naive()
+}
+
+/// Where the offset changes between `start` and `end`; `end` when it does not.
+///
+/// Between the two, which are at most [`COUNTED_HOURS_MAX`] apart, no zone changes its offset twice.
+fn offset_change(zone: Tz, start: i64, end: i64) -> i64 {
+    let before = offset_micros(zone, start);
+    if offset_micros(zone, end) == before {
+        return end;
+    }
+    // Offsets change at whole seconds: `same` keeps the old offset, `changed` has the new one.
+    let mut same = start.div_euclid(SECOND_MICROS);
+    let mut changed = end.div_euclid(SECOND_MICROS);
+    while changed - same > 1 {
+        let middle = same + (changed - same) / 2;
+        if offset_micros(zone, middle * SECOND_MICROS) == before {
+            same = middle;
+        } else {
+            changed = middle;
+        }
+    }
+    changed * SECOND_MICROS
+}
+
+/// How far the local clock is ahead of UTC.
+fn offset_micros(zone: Tz, at: i64) -> i64 {
+    let at = DateTime::from_timestamp_micros(at).unwrap_or_default();
+    i64::from(
+        zone.offset_from_utc_datetime(&at.naive_utc())
+            .fix()
+            .local_minus_utc(),
+    ) * SECOND_MICROS
+}
+
+/// The number of a local hour, counted from the epoch on the local clock.
+fn local_hour(local_micros: i64) -> i64 {
+    local_micros.div_euclid(HOUR_MICROS)
+}
+
+/// Appends a piece, or adds it to the last one when that is the same hour of the same date.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 23 hours, 0 to 480 minutes"
+)]
+fn push(shares: &mut Vec<Share>, local_hour: i64, minutes: i64) {
+    let days = i32::try_from(local_hour.div_euclid(HOURS_A_DAY)).unwrap_or_default();
+    let date = NaiveDate::from_epoch_days(days).unwrap_or_default();
+    let hour = local_hour.rem_euclid(HOURS_A_DAY) as u8;
+    let minutes = minutes as u32;
+    match shares.last_mut() {
+        Some(last) if (last.date, last.hour) == (date, hour) => last.minutes += minutes,
+        _ => shares.push(Share {
+            date,
+            hour,
+            minutes,
+        }),
+    }
+}

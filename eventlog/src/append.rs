@@ -1,0 +1,192 @@
+//! What is handed to the log to be written, and what comes back.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{ExpectedVersion, NewEvent, Position, StreamId, Version, stream::STREAM_NAME_BYTES_MAX};
+
+/// The most events of one append.
+pub const APPEND_EVENTS_MAX: usize = 20_000;
+/// The most bytes of one event: data and metadata together.
+pub const EVENT_BYTES_MAX: usize = 4 << 20;
+
+/// Events for one or several streams, written all or none.
+#[derive(Default)]
+pub struct Append {
+    /// The streams and their events, in the order in which they are written.
+    pub parts: Vec<StreamAppend>,
+    /// The answer to keep for a repeated request, written with the events.
+    pub remember: Option<Remember>,
+}
+
+/// Events for one stream.
+pub struct StreamAppend {
+    /// Where they go.
+    pub stream: StreamId,
+    /// What the writer believes of the stream.
+    pub expected: ExpectedVersion,
+    /// In order.
+    pub events: Vec<NewEvent>,
+}
+
+impl Append {
+    /// Events for one stream.
+    #[must_use]
+    pub fn to(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
+        Self { parts: vec![StreamAppend { stream, expected, events }], remember: None }
+    }
+
+    /// Also keeps an answer.
+    #[must_use]
+    pub fn remembering(mut self, remember: Option<Remember>) -> Self {
+        self.remember = remember;
+        self
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.parts.iter().map(|part| part.events.len()).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.parts.iter().flat_map(|part| &part.events).map(NewEvent::bytes).sum::<usize>() + 256
+    }
+
+    /// Refuses what no engine should see.
+    pub(crate) fn check(&self) -> Result<(), AppendError> {
+        if self.events() > APPEND_EVENTS_MAX {
+            return Err(AppendError::Invalid(format!("an append holds at most {APPEND_EVENTS_MAX} events")));
+        }
+        if let Some(id) = self.repeated_id() {
+            return Err(AppendError::Invalid(format!("event id {id} occurs twice in one append")));
+        }
+        for part in &self.parts {
+            let name = part.stream.as_str();
+            if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX {
+                return Err(AppendError::Invalid(format!(
+                    "a stream's name has 1 to {STREAM_NAME_BYTES_MAX} bytes, not {}",
+                    name.len()
+                )));
+            }
+            if let Some(event) = part.events.iter().find(|event| event.bytes() > EVENT_BYTES_MAX) {
+                return Err(AppendError::Invalid(format!(
+                    "event {} has {} bytes, at most {EVENT_BYTES_MAX} are allowed",
+                    event.id,
+                    event.bytes()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Append {
+    fn repeated_id(&self) -> Option<Uuid> {
+        let mut ids: Vec<Uuid> = self.parts.iter().flat_map(|part| &part.events).map(|event| event.id).collect();
+        if ids.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
+        ids.sort_unstable();
+        ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+}
+
+/// Where the events of an append stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of each event, in the order of the append.
+    pub positions: Vec<Position>,
+    /// The highest of them; the log's head when the append held no events.
+    pub last: Position,
+    /// All events were there already: nothing was written.
+    pub repeated: bool,
+}
+
+/// What became of an append that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The events stand in the log.
+    Appended(Appended),
+    /// The request had been answered before: nothing was written, this is the first answer.
+    Remembered(StoredAnswer),
+}
+
+/// Identifies a request that may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Who asks.
+    pub caller: String,
+    /// Method and path.
+    pub route: String,
+    /// The caller's key.
+    pub key: String,
+    /// A digest of the request's body.
+    pub fingerprint: [u8; 32],
+}
+
+/// An answer to be kept with an append, and how to make it once the positions are known.
+pub struct Remember {
+    /// The request that it answers.
+    pub key: RequestKey,
+    /// Called once, by the engine, inside the transaction: short and without IO.
+    pub answer: Box<dyn FnOnce(&Appended) -> Answer + Send>,
+}
+
+/// What a caller is answered: a status and a JSON body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP's status code.
+    pub status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// An answer with the position its write ended at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// As it was given.
+    pub answer: Answer,
+    /// Of the last event that the request wrote.
+    pub position: Position,
+}
+
+/// Why an append was not taken. Nothing of it was written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The stream is not as the writer believed.
+    #[error("stream {stream} was expected at {expected:?}, its next version is {next}")]
+    Conflict {
+        /// The stream.
+        stream: StreamId,
+        /// What the writer believed.
+        expected: ExpectedVersion,
+        /// The version its next event will have.
+        next: Version,
+    },
+    /// An event id that stands in the log with other content.
+    #[error("event id {id} is taken by another event at position {position}")]
+    IdReused {
+        /// The id.
+        id: Uuid,
+        /// Where the other event stands.
+        position: Position,
+    },
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request body")]
+    KeyReused,
+    /// The append breaks a bound of the log.
+    #[error("{0}")]
+    Invalid(String),
+    /// More is waiting to be written than the log holds in memory; try again shortly.
+    #[error("the log's write queue is full")]
+    QueueFull,
+    /// No room on the disk; the log goes on when there is some again.
+    #[error("no room left to write to the log")]
+    StorageFull(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The engine failed.
+    #[error("the log could not be written")]
+    Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+}

@@ -1,0 +1,249 @@
+//! The log: what every engine promises, whichever it is.
+
+use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
+
+use tokio::sync::watch;
+
+use crate::{
+    Append, AppendError, AppendOutcome, EventRef, Filter, OpenError, Position, RecordedEvent, RequestKey,
+    StoredAnswer, StreamId, Version, sqlite::SqliteEngine,
+};
+
+/// The most events of one page of a read.
+pub const READ_EVENTS_MAX: usize = 20_000;
+
+/// An append-only log. Cheap to clone; all clones are the same log.
+///
+/// What it promises, on every engine:
+/// 1. An acknowledged append survives the process and the power.
+/// 2. Positions are gapless and in commit order.
+/// 3. Expected versions hold, per stream.
+/// 4. An event id is taken once, for ever: the same event again answers its first position.
+/// 5. An append over several streams is all or nothing.
+/// 6. The store itself refuses to change or delete an event.
+/// 7. Reads go forwards and backwards, filtered inside the engine; subscriptions catch up and go live without a gap
+///    and without a repeat.
+#[derive(Clone)]
+pub struct Log {
+    engine: Arc<SqliteEngine>,
+}
+
+/// Which way a stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first.
+    Forward,
+    /// Newest first.
+    Backward,
+}
+
+/// What the log knows of a request that carried a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyLookup {
+    /// It was not answered yet.
+    Unknown,
+    /// It was answered so.
+    Answered(StoredAnswer),
+    /// Its key was used with another body.
+    OtherBody,
+}
+
+/// Why a read failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The engine failed.
+    #[error("the log could not be read")]
+    Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// What is stored cannot be.
+    #[error("the log is damaged: {0}")]
+    Corrupt(String),
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(Arc::new(error))
+    }
+}
+
+/// A page of a read of the whole log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T = RecordedEvent> {
+    /// What was wanted, in the order of positions.
+    pub events: Vec<T>,
+    /// Up to here everything wanted has been read: go on after it. A page without events may still have moved on.
+    pub next_after: Position,
+}
+
+impl Log {
+    /// Opens the embedded log in `folder`; makes it when there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`]: among others when another process has the folder open.
+    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        let folder = folder.to_owned();
+        let path = folder.clone();
+        let open = tokio::task::spawn_blocking(move || SqliteEngine::open(&folder));
+        let engine = open.await.map_err(|error| OpenError::Folder { path, source: std::io::Error::other(error) })??;
+        Ok(Self { engine: Arc::new(engine) })
+    }
+
+    /// Writes events; answers when they are on disk. Waiting appends share one commit.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of the append was written then.
+    pub async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
+        append.check()?;
+        let started = Instant::now();
+        let outcome = self.engine.append(append).await;
+        metrics::histogram!("daybook_log_append_seconds").record(started.elapsed().as_secs_f64());
+        outcome
+    }
+
+    /// The last position that this process knows to be committed.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        *self.engine.head.borrow()
+    }
+
+    /// Changes whenever the head does.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<Position> {
+        self.engine.head.clone()
+    }
+
+    /// A page of the log after `after`: at most `limit` events (bounded by [`READ_EVENTS_MAX`]).
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn read_all(&self, after: Position, limit: usize, filter: &Filter) -> Result<Page, ReadError> {
+        self.read_all_with(after, limit, filter, |event| event.to_recorded()).await
+    }
+
+    /// As [`read_all`](Self::read_all), with `map` run on each event where it was read: what is decoded there is
+    /// neither copied nor decoded on the caller's thread.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn read_all_with<T: Send + 'static>(
+        &self,
+        after: Position,
+        limit: usize,
+        filter: &Filter,
+        map: impl Fn(&EventRef<'_>) -> T + Send + 'static,
+    ) -> Result<Page<T>, ReadError> {
+        let filter = filter.clone();
+        let limit = limit.min(READ_EVENTS_MAX);
+        let read = move |connection: &crate::sqlite::ReadConnection| {
+            let mut events = Vec::new();
+            let next_after = connection.read_all(after, limit, &filter, |event| {
+                events.push(map(event));
+                ControlFlow::Continue(())
+            })?;
+            Ok(Page { events, next_after })
+        };
+        self.engine.readers.with(read).await
+    }
+
+    /// A page of a stream from the version `from` on, in `direction`; from its end when there is no `from`.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn read_stream(
+        &self,
+        stream: &StreamId,
+        from: Option<Version>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        let fold = |mut events: Vec<RecordedEvent>, event: &EventRef<'_>| {
+            events.push(event.to_recorded());
+            ControlFlow::Continue(events)
+        };
+        let limit = limit.min(READ_EVENTS_MAX);
+        Ok(match self.fold_stream(stream, from, direction, limit, Vec::new(), fold).await? {
+            ControlFlow::Continue(events) | ControlFlow::Break(events) => events,
+        })
+    }
+
+    /// Folds a stream's events into `state` where they are read, until `fold` breaks.
+    pub(crate) async fn fold_stream<S: Send + 'static>(
+        &self,
+        stream: &StreamId,
+        from: Option<Version>,
+        direction: Direction,
+        limit: usize,
+        state: S,
+        fold: impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S> + Send + 'static,
+    ) -> Result<ControlFlow<S, S>, ReadError> {
+        let stream = stream.clone();
+        let read = move |connection: &crate::sqlite::ReadConnection| {
+            let mut folded = Some(ControlFlow::Continue(state));
+            connection.read_stream(&stream, from, direction, limit, |event| {
+                folded = folded.take().map(|flow| match flow {
+                    ControlFlow::Continue(state) => fold(state, event),
+                    stopped @ ControlFlow::Break(_) => stopped,
+                });
+                if matches!(folded, Some(ControlFlow::Continue(_))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            folded.ok_or(ReadError::Closed)
+        };
+        self.engine.readers.with(read).await
+    }
+
+    /// The event at `position`, if there is one.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        let Some(before) = position.get().checked_sub(1) else { return Ok(None) };
+        let page = self.read_all(Position::new(before), 1, &Filter::all()).await?;
+        Ok(page.events.into_iter().next())
+    }
+
+    /// The version of the stream's last event; `None` when it has none.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn last_version(&self, stream: &StreamId) -> Result<Option<Version>, ReadError> {
+        let stream = stream.clone();
+        let next = self.engine.readers.with(move |connection| connection.stream_head(&stream)).await?;
+        Ok(next.and_then(|next| next.checked_sub(1)))
+    }
+
+    /// The answer that was kept for a request.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
+        let request = request.clone();
+        self.engine.readers.with(move |connection| connection.remembered(&request)).await
+    }
+
+    /// Whether writes go through; tries one when the last one failed.
+    pub async fn is_writable(&self) -> bool {
+        self.engine.is_writable().await
+    }
+
+    /// Appends that wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.engine.queued()
+    }
+
+    /// The embedded engine's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.engine.path()
+    }
+
+    /// Writes what is waiting and closes the file; later calls fail with `Closed`.
+    pub async fn close(&self) {
+        let engine = Arc::clone(&self.engine);
+        if tokio::task::spawn_blocking(move || engine.close()).await.is_err() {
+            tracing::error!("closing the log was interrupted");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The embedded engine: one SQLite file, one thread that writes it, a few connections that read it.
+
+mod lock;
+mod reader;
+mod schema;
+mod writer;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::lock::FolderInUse;
+pub(crate) use self::reader::{ReadConnection, ReadPool};
+use self::writer::{Job, Writer};
+use crate::{Append, AppendError, AppendOutcome, Position};
+
+/// The log's file in the data folder.
+pub const LOG_FILE: &str = "log.sqlite3";
+/// Appends waiting for the writer.
+const QUEUE_APPENDS_MAX: usize = 8_192;
+/// Bytes of events waiting for the writer.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the folder open.
+    #[error(transparent)]
+    InUse(#[from] FolderInUse),
+    /// The folder or a file in it could not be reached.
+    #[error("cannot use {path}")]
+    Folder {
+        /// What was tried.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no log of Daybook.
+    #[error("{path} is a SQLite file, but no log of Daybook: choose another data folder")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer build.
+    #[error("{path} has format {found}, this build knows up to {known}: use a newer daybook")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The format found.
+        found: i64,
+        /// The newest format this build reads.
+        known: i64,
+    },
+    /// The log's last event is not the one that was committed last.
+    #[error("{path} is damaged: its head says position {head}, its last event has {last}; restore a backup")]
+    TailLost {
+        /// The file.
+        path: PathBuf,
+        /// What the head says.
+        head: Position,
+        /// What is there.
+        last: Position,
+    },
+    /// SQLite failed.
+    #[error("cannot open the log {path}")]
+    Engine {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+pub(crate) struct SqliteEngine {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    queued_bytes: Arc<AtomicUsize>,
+    writable: Arc<AtomicBool>,
+    pub(crate) readers: ReadPool,
+    pub(crate) head: watch::Receiver<Position>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
+}
+
+impl SqliteEngine {
+    /// Opens the log in `folder`, which is made when it is missing, and keeps every other process out of it.
+    pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
+        let in_folder = |source| OpenError::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(in_folder)?;
+        let lock = lock::lock(folder)?;
+        let path = folder.join(LOG_FILE);
+        let in_engine = |source| OpenError::Engine { path: path.clone(), source };
+        let connection = schema::open_for_writing(&path)?;
+        let writable = Arc::new(AtomicBool::new(true));
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let writer = Writer::new(connection, Arc::clone(&writable)).map_err(in_engine)?;
+        if writer.head() != writer.last_event().map_err(in_engine)? {
+            let last = writer.last_event().map_err(in_engine)?;
+            return Err(OpenError::TailLost { path, head: writer.head(), last });
+        }
+        let head = writer.watch_head();
+        let (jobs, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || {
+                writer.run(waiting);
+                drop(lock);
+            })
+            .map_err(in_folder)?;
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            queued_bytes,
+            writable,
+            readers: ReadPool::new(&path),
+            head,
+            thread: Mutex::new(Some(thread)),
+            path,
+        })
+    }
+
+    pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
+        let bytes = append.bytes();
+        let jobs = self.jobs().ok_or(AppendError::Closed)?;
+        let room = Room::take(&self.queued_bytes, bytes).ok_or(AppendError::QueueFull)?;
+        let (reply, answer) = oneshot::channel();
+        jobs.try_send(Job::Append { append, reply, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
+        })?;
+        answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Whether the log takes writes: looks for itself when the last write failed.
+    pub(crate) async fn is_writable(&self) -> bool {
+        if self.writable.load(Ordering::Acquire) {
+            return self.jobs().is_some_and(|jobs| !jobs.is_closed());
+        }
+        let Some(jobs) = self.jobs() else { return false };
+        let (reply, answer) = oneshot::channel();
+        jobs.try_send(Job::Probe { reply }).is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Appends that wait for the writer.
+    pub(crate) fn queued(&self) -> usize {
+        self.jobs().map_or(0, |jobs| QUEUE_APPENDS_MAX - jobs.capacity())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes what is waiting, then closes the file.
+    pub(crate) fn close(&self) {
+        drop(self.jobs.lock().ok().and_then(|mut jobs| jobs.take()));
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's writer had panicked");
+        }
+    }
+
+    fn jobs(&self) -> Option<mpsc::Sender<Job>> {
+        self.jobs.lock().ok().and_then(|jobs| jobs.clone())
+    }
+}
+
+impl Drop for SqliteEngine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Bytes of the queue's bound, given back when the append has been answered.
+pub(crate) struct Room {
+    queued: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(queued: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let room = Self { queued: Arc::clone(queued), bytes };
+        let before = queued.fetch_add(bytes, Ordering::AcqRel);
+        // An append larger than the whole bound still goes through when it is alone.
+        (before == 0 || before + bytes <= QUEUE_BYTES_MAX).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

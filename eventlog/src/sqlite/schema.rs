@@ -1,0 +1,83 @@
+//! Opening the file: what it is, which format it has, how connections to it are set up.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// "DBOK", so that `file` and SQLite itself can tell what the file is.
+const APPLICATION_ID: i64 = 0x4442_4F4B;
+
+/// Forward only; a step's place in the list + 1 is the format it leads to.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/log/0001_log.sql")];
+
+/// Pages in the WAL before a commit moves them into the file: large enough to write a hot page once for many
+/// commits, small enough that the commit which does it stays short.
+const WAL_PAGES: u32 = 2_000;
+
+/// The writer's connection, with the newest format.
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(in_engine)?;
+    connection
+        .execute_batch(&format!(
+            "PRAGMA busy_timeout = 10000;
+             PRAGMA page_size = 4096;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = OFF;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cache_size = -32768;
+             PRAGMA journal_size_limit = 67108864;
+             PRAGMA wal_autocheckpoint = {WAL_PAGES};"
+        ))
+        .map_err(in_engine)?;
+    migrate(connection, path)
+}
+
+/// A reader's connection: it cannot write.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.execute_batch(
+        "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, OpenError> {
+    let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(in_engine);
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(in_engine)?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(found).ok().filter(|found| *found <= known).ok_or_else(|| OpenError::TooNew {
+        path: path.to_owned(),
+        found,
+        known: i64::try_from(known).unwrap_or(i64::MAX),
+    })?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let run = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
+            transaction.commit()
+        };
+        run(&mut connection).map_err(in_engine)?;
+    }
+    Ok(connection)
+}

@@ -1,0 +1,377 @@
+//! The one thread that writes: it takes whatever is waiting into one transaction.
+
+mod insert;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use self::insert::{Heads, Inserter};
+use super::{Room, reader};
+use crate::{
+    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, StreamAppend, StreamId, Version,
+    append::StoredAnswer, log::KeyLookup,
+};
+
+/// Events taken into one transaction, unless a single append holds more.
+const GROUP_EVENTS_MAX: usize = 8_192;
+/// Bytes taken into one transaction, unless a single append holds more.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Answers to repeated requests are kept at least this long.
+const ANSWERS_KEPT: Duration = Duration::from_hours(48);
+/// How often old answers are looked for, and how many go at once.
+const PURGE_EVERY: Duration = Duration::from_mins(5);
+const PURGE_ROWS_MAX: i64 = 5_000;
+
+pub(super) enum Job {
+    Append { append: Append, reply: Reply, _room: Room },
+    /// Tries a small write; answers whether it went through.
+    Probe { reply: oneshot::Sender<bool> },
+}
+
+type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
+
+pub(super) struct Writer {
+    connection: Connection,
+    state: Heads,
+    head: watch::Sender<Position>,
+    writable: Arc<AtomicBool>,
+    purged: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, writable: Arc<AtomicBool>) -> rusqlite::Result<Self> {
+        connection.set_prepared_statement_cache_capacity(64);
+        let state = Heads::load(&connection)?;
+        let (head, _) = watch::channel(state.position);
+        Ok(Self { connection, state, head, writable, purged: Instant::now() })
+    }
+
+    pub(super) fn watch_head(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.state.position
+    }
+
+    /// The highest position of an event that is really there.
+    pub(super) fn last_event(&self) -> rusqlite::Result<Position> {
+        let last: Option<i64> = self.connection.query_row("SELECT max(position) FROM events", [], |row| row.get(0))?;
+        Ok(Position::from_sql(last.unwrap_or(0)))
+    }
+
+    /// Works until every sender is gone and nothing waits.
+    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        while let Some(first) = waiting.blocking_recv() {
+            let (mut events, mut bytes) = (0, 0);
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Append { append, reply, _room: room } => {
+                        events += append.events();
+                        bytes += append.bytes();
+                        group.push((append, reply, room));
+                    }
+                    Job::Probe { reply } => {
+                        // Nobody waits for the answer any more when the receiver is gone.
+                        let _ = reply.send(self.probe());
+                    }
+                }
+                if events < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
+                    next = waiting.try_recv().ok();
+                }
+            }
+            self.write_group(&mut group);
+            self.purge_old_answers();
+        }
+        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "the log's WAL could not be folded into the file; the next start does it");
+        }
+    }
+
+    fn write_group(&mut self, group: &mut Vec<(Append, Reply, Room)>) {
+        if group.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let mut replies = Vec::with_capacity(group.len());
+        let mut rooms = Vec::with_capacity(group.len());
+        let before = self.state.position;
+        let written = self.write(group.drain(..).map(|(append, reply, room)| {
+            rooms.push(room);
+            (append, reply)
+        }), &mut replies);
+        match written {
+            Ok(()) => {
+                self.writable.store(true, Ordering::Release);
+                metrics::histogram!("daybook_log_commit_seconds").record(started.elapsed().as_secs_f64());
+                let events = self.state.position.get() - before.get();
+                metrics::counter!("daybook_log_events_total").increment(events);
+                #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
+                metrics::histogram!("daybook_log_commit_events").record(events as f64);
+                self.head.send_replace(self.state.position);
+                for (reply, outcome) in replies {
+                    // A caller that has gone away does not need its answer; the events stay.
+                    let _ = reply.send(outcome);
+                }
+            }
+            Err(error) => {
+                let error = self.give_up(error);
+                for (reply, _) in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Writes all appends that can be taken in one transaction. Even a refusal is answered only after the commit:
+    /// it may rest on an append of the same group.
+    fn write(
+        &mut self,
+        appends: impl Iterator<Item = (Append, Reply)>,
+        replies: &mut Vec<(Reply, Result<AppendOutcome, AppendError>)>,
+    ) -> rusqlite::Result<()> {
+        let mut failed = self.run_cached("BEGIN IMMEDIATE").err();
+        // Never earlier than what is there: recorded times rise with positions, also when the clock is put back.
+        let recorded_at = Utc::now().timestamp_micros().max(self.state.recorded_at);
+        self.state.recorded_at = recorded_at;
+        for (append, reply) in appends {
+            if failed.is_some() {
+                replies.push((reply, Err(AppendError::Closed)));
+                continue;
+            }
+            match self.take(append, recorded_at) {
+                Ok(outcome) => replies.push((reply, Ok(outcome))),
+                Err(Refused::Append(refusal)) => replies.push((reply, Err(refusal))),
+                Err(Refused::Engine(error)) => {
+                    failed = Some(error);
+                    replies.push((reply, Err(AppendError::Closed)));
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                self.state.save(&self.connection)?;
+                self.run_cached("COMMIT")
+            }
+        }
+    }
+
+    fn run_cached(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// One append: everything that could refuse it is looked at before anything is written.
+    fn take(&mut self, append: Append, recorded_at: i64) -> Result<AppendOutcome, Refused> {
+        if let Some(remember) = &append.remember {
+            match reader::lookup_key(&self.connection, &remember.key)? {
+                KeyLookup::Unknown => {}
+                KeyLookup::Answered(stored) => return Ok(AppendOutcome::Remembered(stored)),
+                KeyLookup::OtherBody => return Err(AppendError::KeyReused.into()),
+            }
+        }
+        let plan = self.plan(&append.parts)?;
+        let mut positions = Vec::with_capacity(append.events());
+        let mut repeated = append.events() > 0;
+        let mut inserter = Inserter::new(&self.connection, &mut self.state, recorded_at);
+        for (part, known) in append.parts.iter().zip(&plan) {
+            match known {
+                None => {
+                    repeated &= part.events.is_empty();
+                    inserter.insert(&part.stream, part.events.iter(), &mut positions)?;
+                }
+                Some(known) => {
+                    let fresh = part.events.iter().filter(|event| !known.contains_key(&event.id));
+                    let mut written = Vec::new();
+                    inserter.insert(&part.stream, fresh, &mut written)?;
+                    repeated &= written.is_empty();
+                    let mut written = written.into_iter();
+                    positions.extend(
+                        part.events.iter().filter_map(|event| known.get(&event.id).copied().or_else(|| written.next())),
+                    );
+                }
+            }
+        }
+        let last = positions.iter().copied().max().unwrap_or(self.state.position);
+        let appended = Appended { positions, last, repeated };
+        if let Some(remember) = append.remember {
+            self.remember(remember, &appended, recorded_at)?;
+        }
+        Ok(AppendOutcome::Appended(appended))
+    }
+
+    /// For each part `None` when all its events are new, else the first positions of those that are there already.
+    fn plan(&mut self, parts: &[StreamAppend]) -> Result<Vec<Option<HashMap<Uuid, Position>>>, Refused> {
+        // The versions the streams will have after the parts before, as far as this append changes them.
+        let mut ahead: Vec<(&StreamId, Version)> = Vec::new();
+        let mut plan = Vec::with_capacity(parts.len());
+        for part in parts {
+            let next = match ahead.iter().find(|(stream, _)| *stream == &part.stream) {
+                Some((_, next)) => *next,
+                None => self.state.stream(&self.connection, &part.stream)?.map_or(0, |head| head.next),
+            };
+            let known = self.known_events(part)?;
+            let fresh = part.events.len() - known.as_ref().map_or(0, HashMap::len);
+            // What is there already is answered in every mode; the expectation is about what is to be written.
+            if (fresh > 0 || part.events.is_empty()) && !part.expected.holds_for(next) {
+                return Err(AppendError::Conflict { stream: part.stream.clone(), expected: part.expected, next }.into());
+            }
+            ahead.retain(|(stream, _)| *stream != &part.stream);
+            ahead.push((&part.stream, next + fresh as u64));
+            plan.push(known);
+        }
+        Ok(plan)
+    }
+
+    fn known_events(&self, part: &StreamAppend) -> Result<Option<HashMap<Uuid, Position>>, Refused> {
+        let mut any = false;
+        for run in insert::id_runs(&part.events) {
+            any |= self.id_holder(run.last)?.is_some_and(|(first, _, count)| first + u128::from(count) > run.first);
+        }
+        if !any {
+            return Ok(None);
+        }
+        let mut known = HashMap::new();
+        for event in &part.events {
+            let id = event.id.as_u128();
+            if let Some((first, position, count)) = self.id_holder(id)?
+                && id - first < u128::from(count)
+            {
+                let offset = u64::try_from(id - first).unwrap_or(u64::MAX);
+                let position = position.plus(offset);
+                if !self.is_same(position, &part.stream, event)? {
+                    return Err(AppendError::IdReused { id: event.id, position }.into());
+                }
+                known.insert(event.id, position);
+            }
+        }
+        Ok(Some(known))
+    }
+
+    /// The last run of ids that begins at or below `id`.
+    fn id_holder(&self, id: u128) -> rusqlite::Result<Option<(u128, Position, u64)>> {
+        self.connection
+            .prepare_cached("SELECT id, position, count FROM id_runs WHERE id <= ?1 ORDER BY id DESC LIMIT 1")?
+            .query_row([&id.to_be_bytes()[..]], |row| {
+                let first: [u8; 16] = row.get(0)?;
+                Ok((u128::from_be_bytes(first), Position::from_sql(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned()))
+            })
+            .optional()
+    }
+
+    /// The same event is the same fact in the same stream; who sent it, and when, may differ.
+    fn is_same(&self, position: Position, stream: &StreamId, event: &NewEvent) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(
+                "SELECT s.name, k.event_type, e.schema_version, e.data FROM events e JOIN streams s USING (stream_id)
+                 JOIN kinds k USING (kind_id) WHERE e.position = ?1",
+            )?
+            .query_row([position.to_sql()], |row| {
+                let data = row.get_ref(3)?.as_str().unwrap_or_default();
+                Ok(row.get_ref(0)?.as_str().unwrap_or_default() == stream.as_str()
+                    && row.get_ref(1)?.as_str().unwrap_or_default() == event.event_type
+                    && row.get::<_, u16>(2)? == event.schema_version
+                    && same_json(data, &event.data))
+            })
+    }
+
+    fn remember(&self, remember: Remember, appended: &Appended, now: i64) -> rusqlite::Result<()> {
+        let Remember { key, answer } = remember;
+        let stored = StoredAnswer { answer: answer(appended), position: appended.last };
+        self.connection
+            .prepare_cached("INSERT INTO idempotency_keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute((
+                key.caller,
+                key.route,
+                key.key,
+                key.fingerprint,
+                stored.answer.status,
+                stored.answer.body,
+                stored.position.to_sql(),
+                now,
+            ))?;
+        Ok(())
+    }
+
+    /// Rolls back and forgets what was learned on the way.
+    fn give_up(&mut self, error: rusqlite::Error) -> AppendError {
+        self.writable.store(false, Ordering::Release);
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the log's transaction could not be rolled back");
+        }
+        match Heads::load(&self.connection) {
+            Ok(state) => self.state = state,
+            Err(error) => tracing::error!(%error, "the log's head could not be read"),
+        }
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        tracing::error!(%error, "a group of appends could not be written");
+        if full { AppendError::StorageFull(Arc::new(error)) } else { AppendError::Storage(Arc::new(error)) }
+    }
+
+    /// A write of one page, to see whether there is room again.
+    fn probe(&mut self) -> bool {
+        let fits = self.connection.execute_batch("BEGIN IMMEDIATE; UPDATE head SET position = position; COMMIT");
+        if fits.is_err() && !self.connection.is_autocommit() {
+            // What failed to commit is rolled back; a failure here shows in the next write.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.writable.store(fits.is_ok(), Ordering::Release);
+        fits.is_ok()
+    }
+
+    fn purge_old_answers(&mut self) {
+        if self.purged.elapsed() < PURGE_EVERY {
+            return;
+        }
+        self.purged = Instant::now();
+        let before = Utc::now() - ANSWERS_KEPT;
+        let purged = self.connection.execute(
+            "DELETE FROM idempotency_keys WHERE (caller, route, key) IN
+             (SELECT caller, route, key FROM idempotency_keys WHERE created_at < ?1 LIMIT ?2)",
+            (before.timestamp_micros(), PURGE_ROWS_MAX),
+        );
+        if let Err(error) = purged {
+            tracing::warn!(%error, "old answers to repeated requests could not be removed");
+        }
+    }
+}
+
+enum Refused {
+    /// This append alone is refused.
+    Append(AppendError),
+    /// SQLite failed: the whole transaction is lost.
+    Engine(rusqlite::Error),
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Equal as text or, for JSON that another writer spelt otherwise, by value.
+fn same_json(a: &str, b: &str) -> bool {
+    let parse = serde_json::from_str::<serde_json::Value>;
+    a == b || matches!((parse(a), parse(b)), (Ok(a), Ok(b)) if a == b)
+}

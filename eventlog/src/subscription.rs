@@ -1,0 +1,62 @@
+//! Reading on and on: first what is there, then whatever comes.
+
+use std::num::NonZeroUsize;
+
+use futures::{Stream, stream};
+
+use crate::{EventRef, Filter, Log, Page, Position, ReadError};
+
+impl Log {
+    /// Everything wanted after `after`, page by page, for ever: catches up, then waits for what is appended. A page
+    /// may hold no event and still move `next_after` on. Each event comes once, in the order of positions.
+    ///
+    /// Nothing is read ahead: a subscriber that stops asking costs no memory and slows no writer down.
+    pub fn subscribe<T: Send + 'static>(
+        &self,
+        after: Position,
+        filter: Filter,
+        page_events: NonZeroUsize,
+        map: impl Fn(&EventRef<'_>) -> T + Clone + Send + 'static,
+    ) -> impl Stream<Item = Result<Page<T>, ReadError>> + Send + 'static {
+        let log = self.clone();
+        let head = self.watch_head();
+        stream::try_unfold((log, head, after, filter, map), move |(log, mut head, after, filter, map)| async move {
+            if *head.borrow_and_update() <= after {
+                let grown = head.wait_for(|head| *head > after).await;
+                if grown.is_err() {
+                    return Ok(None);
+                }
+            }
+            let page = log.read_all_with(after, page_events.get(), &filter, map.clone()).await?;
+            let next_after = page.next_after;
+            Ok(Some((page, (log, head, next_after, filter, map))))
+        })
+    }
+
+    /// Everything from after `after` up to `last`, decoded by `map`, as fast as the machine reads: positions have no
+    /// gaps, so that several parts of the log are read side by side and handed on in order.
+    pub fn replay<T: Send + 'static>(
+        &self,
+        after: Position,
+        last: Position,
+        map: impl Fn(&EventRef<'_>) -> T + Clone + Send + 'static,
+    ) -> impl Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static {
+        use futures::StreamExt;
+        let log = self.clone();
+        let last = last.min(self.head());
+        let parts = (after.get()..last.get()).step_by(REPLAY_PART_EVENTS);
+        let read = move |from: u64| {
+            let (log, map) = (log.clone(), map.clone());
+            async move {
+                let count = usize::try_from(last.get() - from).unwrap_or(usize::MAX).min(REPLAY_PART_EVENTS);
+                log.read_all_with(Position::new(from), count, &Filter::all(), map).await.map(|page| page.events)
+            }
+        };
+        stream::iter(parts).map(read).buffered(REPLAY_READERS)
+    }
+}
+
+/// Events read as one part of a replay.
+const REPLAY_PART_EVENTS: usize = 8_192;
+/// Parts read side by side.
+const REPLAY_READERS: usize = 2;

@@ -1,0 +1,90 @@
+//! What a projection is: events in, rows out.
+
+use std::sync::Arc;
+
+use daybook_domain::event::{DecodeError, Event};
+use daybook_eventlog::{EventRef, Position, StreamId};
+
+use crate::table::{Changes, Table};
+
+/// A read model in the making. It folds batches of events into rows and touches nothing else: the same events give
+/// the same rows, one by one or all at once.
+///
+/// A new one is a file of its own and a line in [`all`](crate::all).
+pub trait Projection: Send + Sync {
+    /// Its name, unique and stable.
+    fn name(&self) -> &'static str;
+
+    /// Raised when the tables or the fold change: the read model is built anew then.
+    fn version(&self) -> u32;
+
+    /// The tables it writes, and nobody else does.
+    fn tables(&self) -> &'static [&'static Table];
+
+    /// The SQL that makes the tables.
+    fn schema(&self) -> &'static str;
+
+    /// Whether it looks at events of this type.
+    fn takes(&self, event_type: &str) -> bool;
+
+    /// What the events change. They are all that happened since the last call, in order.
+    ///
+    /// # Errors
+    /// The first event it cannot take: the projection stops there, the others go on.
+    fn fold(&self, events: &[Decoded]) -> Result<Changes, FoldError>;
+}
+
+/// An event of the log, decoded once for all projections.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// Place in the log.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// What happened; `None` for a type this build does not know.
+    pub event: Option<Event>,
+}
+
+/// An event that does not decode.
+#[derive(Debug, Clone)]
+pub(crate) struct Undecodable {
+    pub(crate) position: Position,
+    pub(crate) event_type: Arc<str>,
+    pub(crate) reason: String,
+}
+
+impl Decoded {
+    pub(crate) fn read(event: &EventRef<'_>) -> Result<Self, Undecodable> {
+        let decode = |event: &EventRef<'_>| -> Result<Option<Event>, DecodeError> {
+            Event::decode(event.event_type, event.schema_version, event.data.as_bytes())
+        };
+        match decode(event) {
+            Ok(decoded) => Ok(Self { position: event.position, stream: event.stream.clone(), event: decoded }),
+            Err(error) => Err(Undecodable {
+                position: event.position,
+                event_type: Arc::clone(event.event_type),
+                reason: with_sources(&error),
+            }),
+        }
+    }
+}
+
+/// The event that a projection cannot take.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the event at position {position} cannot be taken: {reason}")]
+pub struct FoldError {
+    /// Where it stands.
+    pub position: Position,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,362 @@
+//! The history of reading sessions: one row a session, the active ones included.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use daybook_domain::{
+    event::{Event, Stored},
+    reading::{
+        DeviceType, EndReason, Percent, ReaderEvent, ReadingSessionEnded, ReadingSessionStarted, ReadingSessionUpdated,
+    },
+};
+use daybook_eventlog::from_micros;
+use uuid::Uuid;
+
+use super::micros;
+use crate::{
+    Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    table::{Column, Table, Value},
+};
+
+/// `reading_sessions`.
+pub struct ReadingHistory;
+
+/// The projection's name.
+pub const NAME: &str = "reading_sessions";
+
+const SESSIONS: Table = Table {
+    name: "reading_sessions",
+    key: 1,
+    columns: &[
+        Column::new("session_id"),
+        Column::new("user_id"),
+        Column::new("book_id"),
+        Column::new("started_at"),
+        Column::new("ended_at"),
+        Column::new("last_seen_at"),
+        Column::new("start_position"),
+        Column::new("end_position"),
+        Column::new("device_type"),
+        Column::new("timezone"),
+        Column::new("reason"),
+        Column::new("client_id"),
+    ],
+};
+
+impl Projection for ReadingHistory {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [&'static Table] {
+        &[&SESSIONS]
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("../../../migrations/sqlite/read_models/reading_sessions.sql")
+    }
+
+    fn takes(&self, event_type: &str) -> bool {
+        [ReadingSessionStarted::TYPE, ReadingSessionUpdated::TYPE, ReadingSessionEnded::TYPE].contains(&event_type)
+    }
+
+    fn fold(&self, events: &[Decoded]) -> Result<Changes, FoldError> {
+        let mut whole: HashMap<Uuid, Row> = HashMap::new();
+        let mut moved: HashMap<Uuid, (Percent, DateTime<Utc>)> = HashMap::new();
+        for decoded in events {
+            let Some(Event::Reader(event)) = &decoded.event else { continue };
+            match event {
+                ReaderEvent::ReadingSessionStarted(started) => {
+                    whole.insert(started.session_id, Row::started(started));
+                }
+                ReaderEvent::ReadingSessionUpdated(updated) => match whole.get_mut(&updated.session_id) {
+                    Some(row) => {
+                        row.end_position = updated.position;
+                        row.last_seen_at = updated.reported_at;
+                    }
+                    None => {
+                        moved.insert(updated.session_id, (updated.position, updated.reported_at));
+                    }
+                },
+                ReaderEvent::ReadingSessionEnded(ended) => {
+                    moved.remove(&ended.session_id);
+                    whole.insert(ended.session_id, Row::ended(ended));
+                }
+                ReaderEvent::ReaderProfileChanged(_) => {}
+            }
+        }
+        let mut changes = Changes::default();
+        changes.upsert(&SESSIONS, sorted(whole).into_iter().map(|(id, row)| row.values(id)));
+        let moved = sorted(moved).into_iter();
+        changes.update(
+            &SESSIONS,
+            &["last_seen_at", "end_position"],
+            moved.map(|(id, (position, at))| [Value::Id(id), micros(at), percent(position)]),
+        );
+        Ok(changes)
+    }
+}
+
+struct Row {
+    user_id: Uuid,
+    book_id: Uuid,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    last_seen_at: DateTime<Utc>,
+    start_position: Percent,
+    end_position: Percent,
+    device_type: Option<DeviceType>,
+    timezone: &'static str,
+    reason: Option<EndReason>,
+    client_id: Option<Uuid>,
+}
+
+impl Row {
+    fn started(event: &ReadingSessionStarted) -> Self {
+        Self {
+            user_id: event.user_id,
+            book_id: event.book_id,
+            started_at: event.started_at,
+            ended_at: None,
+            last_seen_at: event.started_at,
+            start_position: event.start_position,
+            end_position: event.start_position,
+            device_type: event.device_type,
+            timezone: event.timezone.name(),
+            reason: None,
+            client_id: None,
+        }
+    }
+
+    fn ended(event: &ReadingSessionEnded) -> Self {
+        Self {
+            user_id: event.user_id,
+            book_id: event.book_id,
+            started_at: event.started_at,
+            ended_at: Some(event.ended_at),
+            last_seen_at: event.ended_at,
+            start_position: event.start_position,
+            end_position: event.end_position,
+            device_type: event.device_type,
+            timezone: event.timezone.name(),
+            reason: Some(event.reason),
+            client_id: event.client_id,
+        }
+    }
+
+    fn values(self, id: Uuid) -> [Value; 12] {
+        [
+            Value::Id(id),
+            Value::Id(self.user_id),
+            Value::Id(self.book_id),
+            micros(self.started_at),
+            self.ended_at.map(micros).into(),
+            micros(self.last_seen_at),
+            percent(self.start_position),
+            percent(self.end_position),
+            self.device_type.map(|device| Value::Word(device.as_str())).into(),
+            Value::Word(self.timezone),
+            self.reason.map(|reason| Value::Word(reason.as_str())).into(),
+            self.client_id.map(Value::Id).into(),
+        ]
+    }
+}
+
+fn percent(position: Percent) -> Value {
+    Value::Int(i64::from(position.get()))
+}
+
+/// In the order of the key, so that rows that lie together are written together.
+fn sorted<T>(rows: HashMap<Uuid, T>) -> Vec<(Uuid, T)> {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_unstable_by_key(|(id, _)| *id);
+    rows
+}
+
+/// A session as the history shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Its id.
+    pub id: Uuid,
+    /// The reader.
+    pub user_id: Uuid,
+    /// The book.
+    pub book_id: Uuid,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended; `None` while it is active.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// In percent of the book.
+    pub start_position: u8,
+    /// The last reported position, in percent of the book.
+    pub end_position: u8,
+    /// `mobile`, `tablet` or `desktop`.
+    pub device_type: Option<String>,
+    /// The zone on its last event.
+    pub timezone: String,
+    /// What the book's register says now.
+    pub total_pages: Option<u32>,
+}
+
+type SessionRow = (Uuid, Uuid, Uuid, i64, Option<i64>, u8, u8, Option<String>, String, Option<u32>);
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        let (id, user_id, book_id, started_at, ended_at, start_position, end_position, device_type, timezone, total_pages) =
+            row;
+        Self {
+            id,
+            user_id,
+            book_id,
+            started_at: from_micros(started_at),
+            ended_at: ended_at.map(from_micros),
+            start_position,
+            end_position,
+            device_type,
+            timezone,
+            total_pages,
+        }
+    }
+}
+
+const SELECT: &str = "SELECT s.session_id, s.user_id, s.book_id, s.started_at, s.ended_at, s.start_position, \
+                      s.end_position, s.device_type, s.timezone, b.total_pages \
+                      FROM reading_sessions s LEFT JOIN books b ON b.book_id = s.book_id";
+
+/// Where a page of the history ends: the next one begins below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Of the last session shown, in microseconds.
+    pub started_at: i64,
+    /// Of the last session shown.
+    pub id: Uuid,
+}
+
+/// Which part of the history is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// After so many sessions.
+    Skip(u64),
+    /// Below a session.
+    Below(Cursor),
+}
+
+/// A reader's active session.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, ReadModelsError> {
+    let sql = format!("{SELECT} WHERE s.user_id = $1 AND s.ended_at IS NULL ORDER BY s.started_at DESC LIMIT 1");
+    let row: Option<SessionRow> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user).fetch_optional(models.pool()).await?;
+    Ok(row.map(Session::from))
+}
+
+/// A session, whoever's it is.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn session(models: &ReadModels, id: Uuid) -> Result<Option<Session>, ReadModelsError> {
+    let sql = format!("{SELECT} WHERE s.session_id = $1");
+    let row: Option<SessionRow> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(models.pool()).await?;
+    Ok(row.map(Session::from))
+}
+
+/// Those of `ids` that there are.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>, ReadModelsError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(128) {
+        let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+        let sql = format!("{SELECT} WHERE s.session_id IN ({})", places.join(", "));
+        let mut query = sqlx::query_as::<_, SessionRow>(sqlx::AssertSqlSafe(sql));
+        for id in ids {
+            query = query.bind(*id);
+        }
+        found.extend(query.fetch_all(models.pool()).await?.into_iter().map(Session::from));
+    }
+    Ok(found)
+}
+
+/// How many sessions a reader has, of one book or of all.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn count(models: &ReadModels, user: Uuid, book: Option<Uuid>) -> Result<u64, ReadModelsError> {
+    let sql = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";
+    let count: i64 = sqlx::query_scalar(sql).bind(user).bind(book).fetch_one(models.pool()).await?;
+    Ok(count.cast_unsigned())
+}
+
+/// A page of a reader's sessions, newest start first.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn page(
+    models: &ReadModels,
+    user: Uuid,
+    book: Option<Uuid>,
+    place: Place,
+    limit: u32,
+) -> Result<Vec<Session>, ReadModelsError> {
+    let (below, skip) = match place {
+        Place::Skip(skip) => (Cursor { started_at: i64::MAX, id: Uuid::max() }, skip),
+        Place::Below(cursor) => (cursor, 0),
+    };
+    let sql = format!(
+        "{SELECT} WHERE s.user_id = $1 AND ($2 IS NULL OR s.book_id = $2) AND (s.started_at, s.session_id) < ($3, $4) \
+         ORDER BY s.started_at DESC, s.session_id DESC LIMIT $5 OFFSET $6"
+    );
+    let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(user)
+        .bind(book)
+        .bind(below.started_at)
+        .bind(below.id)
+        .bind(limit)
+        .bind(i64::try_from(skip).unwrap_or(i64::MAX))
+        .fetch_all(models.pool())
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}
+
+/// Active sessions without a sign of life since `before`, the quietest first: reader and session.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn idle_since(
+    models: &ReadModels,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<(Uuid, Uuid)>, ReadModelsError> {
+    let sql = "SELECT user_id, session_id FROM reading_sessions WHERE ended_at IS NULL AND last_seen_at <= $1 \
+               ORDER BY last_seen_at LIMIT $2";
+    Ok(sqlx::query_as(sql).bind(before.timestamp_micros()).bind(limit).fetch_all(models.pool()).await?)
+}
+
+/// A reader's ended sessions that started at or after `from`, oldest first.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn ended_since(
+    models: &ReadModels,
+    user: Uuid,
+    from: DateTime<Utc>,
+) -> Result<Vec<Session>, ReadModelsError> {
+    let sql = format!(
+        "{SELECT} WHERE s.user_id = $1 AND s.started_at >= $2 AND s.ended_at IS NOT NULL \
+         ORDER BY s.started_at, s.session_id"
+    );
+    let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(user)
+        .bind(from.timestamp_micros())
+        .fetch_all(models.pool())
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}

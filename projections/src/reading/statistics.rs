@@ -1,0 +1,351 @@
+//! What ended sessions add up to: by day, by book, by hour, by device, and all in all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use daybook_domain::{
+    event::{Event, Stored},
+    reading::{DeviceType, ReaderEvent, ReadingSessionEnded, calendar},
+};
+use daybook_eventlog::from_micros;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::micros;
+use crate::{
+    Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    table::{Column, Merge, Table, Value},
+};
+
+/// `reading_days`, `reading_books`, `reading_totals`.
+pub struct ReadingStatistics;
+
+/// The projection's name.
+pub const NAME: &str = "reading_statistics";
+
+const DAYS: Table = Table {
+    name: "reading_days",
+    key: 2,
+    columns: &[
+        Column::new("user_id"),
+        Column::new("date"),
+        Column::merged("minutes", Merge::Add),
+        Column::merged("sessions", Merge::Add),
+        Column::merged("progress", Merge::Add),
+    ],
+};
+
+const BOOKS: Table = Table {
+    name: "reading_books",
+    key: 2,
+    columns: &[
+        Column::new("user_id"),
+        Column::new("book_id"),
+        Column::merged("minutes", Merge::Add),
+        Column::merged("sessions", Merge::Add),
+        Column::merged("progress", Merge::Add),
+        Column::merged("finished", Merge::Max),
+    ],
+};
+
+const TOTALS: Table = Table { name: "reading_totals", key: 1, columns: &TOTALS_COLUMNS };
+
+const TOTALS_COLUMNS: [Column; 34] = {
+    const fn sum(name: &'static str) -> Column {
+        Column::merged(name, Merge::Add)
+    }
+    [
+        Column::new("user_id"),
+        sum("minutes"),
+        sum("sessions"),
+        sum("progress"),
+        Column::merged("first_started_at", Merge::Min),
+        Column::merged("last_started_at", Merge::Max),
+        sum("mobile"),
+        sum("tablet"),
+        sum("desktop"),
+        sum("unknown"),
+        sum("hour_00"),
+        sum("hour_01"),
+        sum("hour_02"),
+        sum("hour_03"),
+        sum("hour_04"),
+        sum("hour_05"),
+        sum("hour_06"),
+        sum("hour_07"),
+        sum("hour_08"),
+        sum("hour_09"),
+        sum("hour_10"),
+        sum("hour_11"),
+        sum("hour_12"),
+        sum("hour_13"),
+        sum("hour_14"),
+        sum("hour_15"),
+        sum("hour_16"),
+        sum("hour_17"),
+        sum("hour_18"),
+        sum("hour_19"),
+        sum("hour_20"),
+        sum("hour_21"),
+        sum("hour_22"),
+        sum("hour_23"),
+    ]
+};
+
+impl Projection for ReadingStatistics {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [&'static Table] {
+        &[&DAYS, &BOOKS, &TOTALS]
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("../../../migrations/sqlite/read_models/reading_statistics.sql")
+    }
+
+    fn takes(&self, event_type: &str) -> bool {
+        event_type == ReadingSessionEnded::TYPE
+    }
+
+    fn fold(&self, events: &[Decoded]) -> Result<Changes, FoldError> {
+        let mut sums = Sums::default();
+        for decoded in events {
+            if let Some(Event::Reader(ReaderEvent::ReadingSessionEnded(session))) = &decoded.event {
+                sums.add(session);
+            }
+        }
+        Ok(sums.changes())
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    days: BTreeMap<(Uuid, NaiveDate), Counts>,
+    books: BTreeMap<(Uuid, Uuid), (Counts, bool)>,
+    totals: BTreeMap<Uuid, TotalsRow>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Counts {
+    minutes: i64,
+    sessions: i64,
+    progress: i64,
+}
+
+impl Counts {
+    fn values(self) -> [Value; 3] {
+        [Value::Int(self.minutes), Value::Int(self.sessions), Value::Int(self.progress)]
+    }
+}
+
+struct TotalsRow {
+    counts: Counts,
+    first_started_at: DateTime<Utc>,
+    last_started_at: DateTime<Utc>,
+    /// Minutes on mobile, tablet, desktop, unknown.
+    devices: [i64; 4],
+    hours: [i64; 24],
+}
+
+impl Sums {
+    fn add(&mut self, session: &ReadingSessionEnded) {
+        let shares = calendar::shares(session.timezone, session.started_at, session.ended_at);
+        let minutes: i64 = shares.iter().map(|share| i64::from(share.minutes)).sum();
+        // Paging back is no progress.
+        let progress = (i64::from(session.end_position.get()) - i64::from(session.start_position.get())).max(0);
+
+        for share in &shares {
+            self.day(session, share.date).minutes += i64::from(share.minutes);
+        }
+        // A clock put back over midnight comes to a date twice; the session is there once.
+        for date in shares.iter().map(|share| share.date).collect::<BTreeSet<_>>() {
+            self.day(session, date).sessions += 1;
+        }
+        if progress > 0 {
+            self.day(session, calendar::local_date(session.timezone, session.ended_at)).progress += progress;
+        }
+
+        let (book, finished) = self.books.entry((session.user_id, session.book_id)).or_default();
+        book.minutes += minutes;
+        book.sessions += 1;
+        book.progress += progress;
+        *finished |= session.end_position.get() == 100;
+
+        let totals = self.totals.entry(session.user_id).or_insert_with(|| TotalsRow {
+            counts: Counts::default(),
+            first_started_at: session.started_at,
+            last_started_at: session.started_at,
+            devices: [0; 4],
+            hours: [0; 24],
+        });
+        totals.counts.minutes += minutes;
+        totals.counts.sessions += 1;
+        totals.counts.progress += progress;
+        totals.first_started_at = totals.first_started_at.min(session.started_at);
+        totals.last_started_at = totals.last_started_at.max(session.started_at);
+        let device = match session.device_type {
+            Some(DeviceType::Mobile) => 0,
+            Some(DeviceType::Tablet) => 1,
+            Some(DeviceType::Desktop) => 2,
+            None => 3,
+        };
+        totals.devices[device] += minutes;
+        for share in &shares {
+            totals.hours[usize::from(share.hour) % 24] += i64::from(share.minutes);
+        }
+    }
+
+    fn day(&mut self, session: &ReadingSessionEnded, date: NaiveDate) -> &mut Counts {
+        self.days.entry((session.user_id, date)).or_default()
+    }
+
+    fn changes(self) -> Changes {
+        let mut changes = Changes::default();
+        let day = |((user, date), counts): ((Uuid, NaiveDate), Counts)| {
+            let [minutes, sessions, progress] = counts.values();
+            [Value::Id(user), Value::Text(date.to_string()), minutes, sessions, progress]
+        };
+        changes.upsert(&DAYS, self.days.into_iter().map(day));
+        let book = |((user, book), (counts, finished)): ((Uuid, Uuid), (Counts, bool))| {
+            let [minutes, sessions, progress] = counts.values();
+            [Value::Id(user), Value::Id(book), minutes, sessions, progress, Value::Int(i64::from(finished))]
+        };
+        changes.upsert(&BOOKS, self.books.into_iter().map(book));
+        let totals = |(user, row): (Uuid, TotalsRow)| {
+            let [minutes, sessions, progress] = row.counts.values();
+            let mut values = [const { Value::Null }; TOTALS_COLUMNS.len()];
+            let first = [
+                Value::Id(user),
+                minutes,
+                sessions,
+                progress,
+                micros(row.first_started_at),
+                micros(row.last_started_at),
+            ];
+            let sums = row.devices.into_iter().chain(row.hours).map(Value::Int);
+            for (slot, value) in values.iter_mut().zip(first.into_iter().chain(sums)) {
+                *slot = value;
+            }
+            values
+        };
+        changes.upsert(&TOTALS, self.totals.into_iter().map(totals));
+        changes
+    }
+}
+
+/// What counts on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Day {
+    /// By the calendar of the sessions' zones.
+    pub date: NaiveDate,
+    /// Whole minutes.
+    pub minutes: i64,
+    /// Sessions with a share in the day.
+    pub sessions: i64,
+    /// Percent of books, of sessions that ended on the day.
+    pub progress: i64,
+}
+
+/// What counts of one book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookSums {
+    /// The book.
+    pub book_id: Uuid,
+    /// Its title, when the register knows it.
+    pub title: Option<String>,
+    /// Whole minutes.
+    pub minutes: i64,
+    /// Sessions.
+    pub sessions: i64,
+    /// Percent of the book.
+    pub progress: i64,
+    /// A session ended at 100.
+    pub finished: bool,
+}
+
+/// What counts of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Whole minutes.
+    pub minutes: i64,
+    /// Ended sessions.
+    pub sessions: i64,
+    /// Percent of books.
+    pub progress: i64,
+    /// Start of the earliest session.
+    pub first_started_at: Option<DateTime<Utc>>,
+    /// Start of the latest session.
+    pub last_started_at: Option<DateTime<Utc>>,
+    /// Minutes on mobile, tablet, desktop, unknown devices.
+    pub devices: [i64; 4],
+    /// Minutes by the local hour.
+    pub hours: [i64; 24],
+}
+
+/// Every day on which something counts, oldest first.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn days(models: &ReadModels, user: Uuid) -> Result<Vec<Day>, ReadModelsError> {
+    let sql = "SELECT date, minutes, sessions, progress FROM reading_days WHERE user_id = $1 ORDER BY date";
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).bind(user).fetch_all(models.pool()).await?;
+    rows.into_iter()
+        .map(|(date, minutes, sessions, progress)| {
+            let date = date.parse().map_err(|_| ReadModelsError::Corrupt(format!("{date:?} is no date")))?;
+            Ok(Day { date, minutes, sessions, progress })
+        })
+        .collect()
+}
+
+/// Every book with an ended session, the most read first.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, ReadModelsError> {
+    let sql = "SELECT r.book_id, b.title, r.minutes, r.sessions, r.progress, r.finished FROM reading_books r \
+               LEFT JOIN books b ON b.book_id = r.book_id WHERE r.user_id = $1 \
+               ORDER BY r.minutes DESC, r.sessions DESC, r.book_id";
+    let rows: Vec<(Uuid, Option<String>, i64, i64, i64, bool)> =
+        sqlx::query_as(sql).bind(user).fetch_all(models.pool()).await?;
+    let sums = |(book_id, title, minutes, sessions, progress, finished)| BookSums {
+        book_id,
+        title,
+        minutes,
+        sessions,
+        progress,
+        finished,
+    };
+    Ok(rows.into_iter().map(sums).collect())
+}
+
+/// What counts of all.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn totals(models: &ReadModels, user: Uuid) -> Result<Totals, ReadModelsError> {
+    let sql = "SELECT * FROM reading_totals WHERE user_id = $1";
+    let Some(row) = sqlx::query(sql).bind(user).fetch_optional(models.pool()).await? else {
+        return Ok(Totals::default());
+    };
+    let mut sums = [0; 28];
+    for (slot, column) in sums.iter_mut().zip(&TOTALS_COLUMNS[6..]) {
+        *slot = row.try_get(column.name)?;
+    }
+    let mut totals = Totals {
+        minutes: row.try_get("minutes")?,
+        sessions: row.try_get("sessions")?,
+        progress: row.try_get("progress")?,
+        first_started_at: Some(from_micros(row.try_get("first_started_at")?)),
+        last_started_at: Some(from_micros(row.try_get("last_started_at")?)),
+        ..Totals::default()
+    };
+    totals.devices.copy_from_slice(&sums[..4]);
+    totals.hours.copy_from_slice(&sums[4..]);
+    Ok(totals)
+}

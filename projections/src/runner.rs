@@ -1,0 +1,308 @@
+//! Keeps the read models up with the log: one read and one decode for all of them, whole batches, rows and
+//! checkpoints in one transaction.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use daybook_eventlog::{Filter, Log, Page, Position, ReadError};
+use futures::StreamExt;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    Changes, Decoded, FoldError, Progress, Projection, ReadModels, ReadModelsError,
+    models::Checkpoint,
+    progress::HEAD_SAMPLE_EVERY,
+    projection::Undecodable,
+};
+
+/// Events written in one transaction when catching up; a few at a time when live.
+const BATCH_EVENTS_MAX: usize = 50_000;
+/// Events read at once.
+const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+/// Pages that wait between the reader and the writer.
+const PAGES_AHEAD: usize = 4;
+/// Pauses between tries when the read models cannot be written.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// The task that keeps read models live. Dropping it stops the task.
+pub struct Runner {
+    progress: Progress,
+    task: JoinHandle<()>,
+}
+
+impl Runner {
+    /// Makes the tables that are missing, then follows the log.
+    ///
+    /// # Errors
+    /// [`ReadModelsError`] when the tables cannot be made.
+    pub async fn start(
+        log: Log,
+        models: ReadModels,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Result<Self, ReadModelsError> {
+        let checkpoints = models.prepare(&projections, log.head()).await?;
+        let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
+        let mut batches = Batches::new(models, progress.clone(), log.clone(), projections, checkpoints);
+        let sampled = progress.clone();
+        let task = tokio::spawn(async move {
+            let follow = async {
+                while !batches.all_faulted() {
+                    batches.follow(None).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            let sample = async {
+                let mut tick = tokio::time::interval(HEAD_SAMPLE_EVERY);
+                loop {
+                    tick.tick().await;
+                    sampled.sample_head();
+                }
+            };
+            futures::future::join(follow, sample).await;
+        });
+        Ok(Self { progress, task })
+    }
+
+    /// How far the read models are.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Stops; what was applied stays applied.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // The only outcome of an aborted task is that it is gone.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Builds `projections` in `models` up to the log's present head, calling `told` after each batch with the position
+/// reached. For benchmarks, and for comparing a fresh build with the live one.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn rebuild(
+    log: &Log,
+    models: &ReadModels,
+    projections: Vec<Arc<dyn Projection>>,
+    mut told: impl FnMut(Position) + Send,
+) -> Result<Progress, ReadModelsError> {
+    let head = log.head();
+    let checkpoints = models.prepare(&projections, head).await?;
+    let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
+    let mut batches = Batches::new(models.clone(), progress.clone(), log.clone(), projections, checkpoints);
+    while !batches.all_faulted() && batches.lowest() < head {
+        batches.follow(Some((head, &mut told))).await;
+    }
+    Ok(progress)
+}
+
+/// Where a bounded run ends, and whom it tells how far it is.
+type Until<'a> = (Position, &'a mut (dyn FnMut(Position) + Send));
+
+struct Batches {
+    models: ReadModels,
+    progress: Progress,
+    log: Log,
+    projections: Vec<(Arc<dyn Projection>, Checkpoint)>,
+}
+
+impl Batches {
+    fn new(
+        models: ReadModels,
+        progress: Progress,
+        log: Log,
+        projections: Vec<Arc<dyn Projection>>,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Self {
+        for (projection, checkpoint) in projections.iter().zip(&checkpoints) {
+            match &checkpoint.fault {
+                // A fault is looked at again at each start: the build may be one that takes the event.
+                Some((position, _)) => tracing::info!(projection = projection.name(), %position, "trying again where it stopped"),
+                None => tracing::debug!(projection = projection.name(), checkpoint = %checkpoint.position, "following the log"),
+            }
+            progress.applied(projection.name(), checkpoint.position, log.head());
+        }
+        let forgiven = checkpoints.into_iter().map(|checkpoint| Checkpoint { fault: None, ..checkpoint });
+        Self { models, progress, log, projections: projections.into_iter().zip(forgiven).collect() }
+    }
+
+    fn all_faulted(&self) -> bool {
+        self.projections.iter().all(|(_, checkpoint)| checkpoint.fault.is_some())
+    }
+
+    /// Where the slowest projection that still works is.
+    fn lowest(&self) -> Position {
+        let working = self.projections.iter().filter(|(_, checkpoint)| checkpoint.fault.is_none());
+        working.map(|(_, checkpoint)| checkpoint.position).min().unwrap_or_else(|| self.log.head())
+    }
+
+    /// Applies what the log has, until `until` or for ever; returns early when reading has to begin anew.
+    async fn follow(&mut self, mut until: Option<Until<'_>>) {
+        let mut pages = self.read_ahead(self.lowest());
+        let mut batch = Vec::new();
+        while let Some(first) = pages.recv().await {
+            let mut next = Some(first);
+            let mut reached = Position::START;
+            while let Some(page) = next.take() {
+                match page {
+                    Ok(page) => {
+                        reached = page.next_after;
+                        batch.extend(page.events);
+                    }
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the log could not be read for the read models; trying again");
+                        tokio::time::sleep(RETRY_FIRST).await;
+                        return;
+                    }
+                }
+                if batch.len() < BATCH_EVENTS_MAX {
+                    next = pages.try_recv().ok();
+                }
+            }
+            self.apply(&mut batch, reached).await;
+            if self.all_faulted() {
+                return;
+            }
+            if let Some((last, told)) = &mut until {
+                told(reached.min(*last));
+                if reached >= *last {
+                    return;
+                }
+            }
+        }
+        // The reader ended: the log was closed.
+        tokio::time::sleep(RETRY_MAX).await;
+    }
+
+    /// Reads and decodes on other threads while the batch before is being written.
+    fn read_ahead(&self, after: Position) -> mpsc::Receiver<Result<Page<Result<Decoded, Undecodable>>, ReadError>> {
+        let (pages, waiting) = mpsc::channel(PAGES_AHEAD);
+        let log = self.log.clone();
+        tokio::spawn(async move {
+            let head = log.head();
+            let mut after = after;
+            if after < head {
+                let mut parts = Box::pin(log.replay(after, head, Decoded::read));
+                while let Some(part) = parts.next().await {
+                    let page = part.map(|events| {
+                        after = after.plus(events.len() as u64);
+                        Page { events, next_after: after }
+                    });
+                    let failed = page.is_err();
+                    if pages.send(page).await.is_err() || failed {
+                        return;
+                    }
+                }
+            }
+            let mut live = Box::pin(log.subscribe(after, Filter::all(), PAGE_EVENTS, Decoded::read));
+            while let Some(page) = live.next().await {
+                let failed = page.is_err();
+                if pages.send(page).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        waiting
+    }
+
+    /// Folds and writes one batch that ends at `reached`; tries again until it is written.
+    async fn apply(&mut self, batch: &mut Vec<Result<Decoded, Undecodable>>, reached: Position) {
+        let events = std::mem::take(batch);
+        let working: Vec<_> = self
+            .projections
+            .iter()
+            .filter(|(_, checkpoint)| checkpoint.fault.is_none() && checkpoint.position < reached)
+            .map(|(projection, checkpoint)| (Arc::clone(projection), checkpoint.position))
+            .collect();
+        let large = events.len() > 256;
+        let fold = move || fold_all(&working, events, reached);
+        // A live batch is folded in microseconds: cheaper here than on another thread.
+        let folded = if large { tokio::task::spawn_blocking(fold).await.ok() } else { Some(fold()) };
+        let Some(folded) = folded else {
+            tracing::error!("a fold panicked; the read models stop here");
+            return std::future::pending().await;
+        };
+        let (changes, checkpoints): (Vec<_>, Vec<_>) =
+            folded.into_iter().map(|(name, changes, checkpoint)| ((name, changes), (name, checkpoint))).unzip();
+        let mut pause = RETRY_FIRST;
+        while let Err(error) = self.models.write(&changes, &checkpoints).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the read models could not be written; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        let head = self.log.head();
+        for (name, checkpoint) in checkpoints {
+            match &checkpoint.fault {
+                None => self.progress.applied(name, checkpoint.position, head),
+                Some((position, reason)) => {
+                    tracing::error!(projection = name, %position, reason, "a projection stopped at an event it cannot take");
+                    self.progress.faulted(name, checkpoint.position, *position, reason.clone());
+                }
+            }
+            if let Some((_, stored)) = self.projections.iter_mut().find(|(projection, _)| projection.name() == name) {
+                *stored = checkpoint;
+            }
+        }
+    }
+}
+
+type Folded = (&'static str, Changes, Checkpoint);
+
+fn fold_all(
+    working: &[(Arc<dyn Projection>, Position)],
+    events: Vec<Result<Decoded, Undecodable>>,
+    reached: Position,
+) -> Vec<Folded> {
+    let mut decoded = Vec::with_capacity(events.len());
+    let mut broken = Vec::new();
+    for event in events {
+        match event {
+            Ok(event) => decoded.push(event),
+            Err(event) => broken.push(event),
+        }
+    }
+    let fold = |(projection, after): &(Arc<dyn Projection>, Position)| {
+        let broken = broken.iter().find(|event| event.position > *after && projection.takes(&event.event_type));
+        let fault = broken.map(|event| FoldError { position: event.position, reason: event.reason.clone() });
+        fold_one(&**projection, *after, &decoded, reached, fault)
+    };
+    working.iter().map(fold).collect()
+}
+
+/// Folds what comes after `after`, up to the first event that the projection cannot take.
+fn fold_one(
+    projection: &dyn Projection,
+    after: Position,
+    decoded: &[Decoded],
+    reached: Position,
+    fault: Option<FoldError>,
+) -> Folded {
+    let from = decoded.partition_point(|event| event.position <= after);
+    let mut fault = fault;
+    loop {
+        let to = fault.as_ref().map_or(decoded.len(), |fault| {
+            decoded.partition_point(|event| event.position < fault.position)
+        });
+        match projection.fold(&decoded[from..to.max(from)]) {
+            Ok(changes) => {
+                let position = fault.as_ref().map_or(reached, |fault| Position::new(fault.position.get() - 1).max(after));
+                let fault = fault.map(|fault| (fault.position, fault.reason));
+                return (projection.name(), changes, Checkpoint { position, fault });
+            }
+            // An error at an event that was not part of the fold would come again for ever: stop at the start.
+            Err(error) if to <= from || error.position <= after => {
+                let stopped = Checkpoint { position: after, fault: Some((error.position, error.reason)) };
+                return (projection.name(), Changes::default(), stopped);
+            }
+            Err(error) => fault = Some(error),
+        }
+    }
+}

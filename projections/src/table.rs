@@ -1,0 +1,237 @@
+//! Tables of read models as the runner writes them: rows come from a fold, SQL comes from here.
+
+use std::fmt::Write;
+
+use uuid::Uuid;
+
+/// The most values bound to one statement; both engines allow more (SQLite 32,766, PostgreSQL 65,535).
+const BOUND_VALUES_MAX: usize = 16_000;
+/// The most rows of one statement, so that its text is one of few and stays prepared.
+const STATEMENT_ROWS_MAX: usize = 256;
+
+/// A table of a read model.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns of its primary key; they come first in `columns`.
+    pub key: usize,
+    /// All columns, in the order in which rows hold their values.
+    pub columns: &'static [Column],
+}
+
+/// A column, and what becomes of its value when a row is written again.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// How an old and a new value come together.
+    pub merge: Merge,
+}
+
+/// How an old and a new value come together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// The new one stands.
+    Replace,
+    /// They add up.
+    Add,
+    /// The smaller one stands.
+    Min,
+    /// The larger one stands.
+    Max,
+}
+
+impl Column {
+    /// A column whose new value stands.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, merge: Merge::Replace }
+    }
+
+    /// A column whose values come together by `merge`.
+    #[must_use]
+    pub const fn merged(name: &'static str, merge: Merge) -> Self {
+        Self { name, merge }
+    }
+}
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A number, a time in microseconds, or a truth (0, 1).
+    Int(i64),
+    /// A word known at compile time.
+    Word(&'static str),
+    /// Any text.
+    Text(String),
+    /// An id.
+    Id(Uuid),
+}
+
+impl From<Option<Self>> for Value {
+    fn from(value: Option<Self>) -> Self {
+        value.unwrap_or(Self::Null)
+    }
+}
+
+/// What a batch of events changes in the read models, in the order in which it is written.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes(pub(crate) Vec<Change>);
+
+/// Rows for one table.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) table: &'static Table,
+    /// The columns the rows hold, as places in the table's columns; the key first.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) kind: ChangeKind,
+    pub(crate) values: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    /// Rows that may be new; old ones are merged column by column.
+    Upsert,
+    /// Some columns of rows that are there.
+    Update,
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Changes {
+    /// Whole rows of `table`: written when they are new, merged with what is there when not. A key occurs once.
+    pub fn upsert<const N: usize>(&mut self, table: &'static Table, rows: impl IntoIterator<Item = [Value; N]>) {
+        debug_assert_eq!(N, table.columns.len(), "a row of {} has all its columns", table.name);
+        self.push(table, (0..N).collect(), ChangeKind::Upsert, rows.into_iter().flatten().collect());
+    }
+
+    /// Values of a few columns (named after the key's) of rows of `table` that are there. A key occurs once.
+    pub fn update<const N: usize>(
+        &mut self,
+        table: &'static Table,
+        columns: &[&str],
+        rows: impl IntoIterator<Item = [Value; N]>,
+    ) {
+        let place = |name: &&str| table.columns.iter().position(|column| column.name == *name);
+        let places: Vec<usize> = (0..table.key).chain(columns.iter().filter_map(place)).collect();
+        debug_assert_eq!(N, places.len(), "columns of {}: {columns:?}", table.name);
+        self.push(table, places, ChangeKind::Update, rows.into_iter().flatten().collect());
+    }
+
+    fn push(&mut self, table: &'static Table, columns: Vec<usize>, kind: ChangeKind, values: Vec<Value>) {
+        if !values.is_empty() {
+            self.0.push(Change { table, columns, kind, values });
+        }
+    }
+}
+
+impl Change {
+    /// The statements that write it: SQL, and the values bound to it.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = (String, &[Value])> {
+        let width = self.columns.len();
+        let rows = (BOUND_VALUES_MAX / width).clamp(1, STATEMENT_ROWS_MAX);
+        self.values.chunks(rows * width).map(move |values| (self.sql(values.len() / width), values))
+    }
+
+    fn sql(&self, rows: usize) -> String {
+        let name = |place: &usize| self.table.columns[*place].name;
+        let names = self.columns.iter().map(name).collect::<Vec<_>>().join(", ");
+        let values = placeholders(rows, self.columns.len());
+        match self.kind {
+            ChangeKind::Upsert => {
+                let key = self.columns[..self.table.key].iter().map(name).collect::<Vec<_>>().join(", ");
+                let merges = self.columns[self.table.key..].iter().map(|place| self.merge(*place)).collect::<Vec<_>>();
+                let merges = merges.join(", ");
+                format!("INSERT INTO {} ({names}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {merges}", self.table.name)
+            }
+            ChangeKind::Update => {
+                let set = |(value, place): (usize, &usize)| format!("{} = v.column{}", name(place), value + 1);
+                let is = |(value, place): (usize, &usize)| {
+                    format!("{}.{} = v.column{}", self.table.name, name(place), value + 1)
+                };
+                let (key, rest) = (0..self.table.key, self.table.key..);
+                let key = key.zip(&self.columns).map(is).collect::<Vec<_>>().join(" AND ");
+                let set = rest.zip(&self.columns[self.table.key..]).map(set).collect::<Vec<_>>().join(", ");
+                format!("UPDATE {} SET {set} FROM (VALUES {values}) AS v WHERE {key}", self.table.name)
+            }
+        }
+    }
+
+    fn merge(&self, place: usize) -> String {
+        let (table, column) = (self.table.name, &self.table.columns[place]);
+        let name = column.name;
+        match column.merge {
+            Merge::Replace => format!("{name} = excluded.{name}"),
+            Merge::Add => format!("{name} = {table}.{name} + excluded.{name}"),
+            Merge::Min => {
+                format!("{name} = CASE WHEN excluded.{name} < {table}.{name} THEN excluded.{name} ELSE {table}.{name} END")
+            }
+            Merge::Max => {
+                format!("{name} = CASE WHEN excluded.{name} > {table}.{name} THEN excluded.{name} ELSE {table}.{name} END")
+            }
+        }
+    }
+}
+
+/// `($1, $2), ($3, $4)`: the way of writing that both engines read.
+fn placeholders(rows: usize, width: usize) -> String {
+    let mut sql = String::with_capacity(rows * width * 7);
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=width {
+            let comma = if column == 1 { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(sql, "{comma}${}", row * width + column);
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static COUNTS: Table = Table {
+        name: "counts",
+        key: 1,
+        columns: &[Column::new("name"), Column::merged("n", Merge::Add), Column::merged("first", Merge::Min)],
+    };
+
+    #[test]
+    fn rows_are_merged_column_by_column() {
+        let mut changes = Changes::default();
+        changes.upsert(&COUNTS, [[Value::Word("a"), Value::Int(1), Value::Int(7)]]);
+        let (sql, values) = changes.0[0].statements().next().unwrap();
+        assert_eq!(
+            sql,
+            "INSERT INTO counts (name, n, first) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
+             n = counts.n + excluded.n, \
+             first = CASE WHEN excluded.first < counts.first THEN excluded.first ELSE counts.first END"
+        );
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn a_few_columns_of_many_rows_are_one_statement() {
+        let mut changes = Changes::default();
+        changes.update(&COUNTS, &["first"], [[Value::Word("a"), Value::Int(1)], [Value::Word("b"), Value::Int(2)]]);
+        let (sql, _) = changes.0[0].statements().next().unwrap();
+        assert_eq!(sql, "UPDATE counts SET first = v.column2 FROM (VALUES ($1, $2), ($3, $4)) AS v WHERE counts.name = v.column1");
+    }
+
+    #[test]
+    fn many_rows_are_cut_into_statements_of_equal_text() {
+        let mut changes = Changes::default();
+        changes.upsert(&COUNTS, (0..600).map(|n| [Value::Int(n), Value::Int(1), Value::Int(1)]));
+        let rows: Vec<usize> = changes.0[0].statements().map(|(_, values)| values.len() / 3).collect();
+        assert_eq!(rows, [256, 256, 88]);
+    }
+}
