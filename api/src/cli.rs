@@ -65,7 +65,9 @@ enum Command {
         settings: SettingsArgs,
     },
     /// Print the settings in force, secrets masked
-    #[command(after_help = "Examples:\n  daybook config\n  daybook config --toml > daybook.toml")]
+    #[command(
+        after_help = "Examples:\n  daybook config\n  daybook config --toml > new.toml   (not > daybook.toml: the shell empties it before it is read)"
+    )]
     Config {
         /// As a daybook.toml
         #[arg(long)]

@@ -1,8 +1,13 @@
 //! The HTTP server and command line of Daybook.
 
+pub mod app;
 pub mod auth;
 pub mod cli;
+mod demo;
 pub mod http;
 pub mod observability;
+mod openapi;
+pub mod ops;
+pub mod reading;
 pub mod serve;
 pub mod settings;

@@ -28,14 +28,9 @@ impl Event {
     ///
     /// # Errors
     /// The type is known, but the data is of a newer version or does not have the shape of its version.
-    pub fn decode(
-        event_type: &str,
-        schema_version: u16,
-        data: &[u8],
-    ) -> Result<Option<Self>, DecodeError> {
+    pub fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Option<Self>, DecodeError> {
         if ReaderEvent::TYPES.contains(&event_type) {
-            ReaderEvent::decode(event_type, schema_version, data)
-                .map(|event| Some(Self::Reader(event)))
+            ReaderEvent::decode(event_type, schema_version, data).map(|event| Some(Self::Reader(event)))
         } else if BookEvent::TYPES.contains(&event_type) {
             BookEvent::decode(event_type, schema_version, data).map(|event| Some(Self::Book(event)))
         } else {
@@ -50,9 +45,6 @@ mod tests {
 
     #[test]
     fn the_catalog_lists_every_family_in_full() {
-        assert_eq!(
-            Event::TYPES,
-            [ReaderEvent::TYPES, BookEvent::TYPES].concat()
-        );
+        assert_eq!(Event::TYPES, [ReaderEvent::TYPES, BookEvent::TYPES].concat());
     }
 }

@@ -20,10 +20,7 @@ pub trait Decider {
     ///
     /// # Errors
     /// The rule that the command breaks.
-    fn decide(
-        state: &Self::State,
-        command: &Self::Command,
-    ) -> Result<Vec<Self::Event>, Self::Rejection>;
+    fn decide(state: &Self::State, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
 
     /// Takes one event of the stream into `state`.
     fn evolve(state: &mut Self::State, event: &Self::Event);

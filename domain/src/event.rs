@@ -76,10 +76,7 @@ pub trait Stored: Serialize + DeserializeOwned {
 }
 
 /// The stored JSON of `event`.
-#[expect(
-    clippy::expect_used,
-    reason = "an event is plain fields: writing it to memory has nothing to fail on"
-)]
+#[expect(clippy::expect_used, reason = "an event is plain fields: writing it to memory has nothing to fail on")]
 pub(crate) fn write<E: Stored>(event: &E) -> Vec<u8> {
     /// More than any event without long texts needs, so that a usual one is written without growing.
     const EVENT_BYTES_USUAL_MAX: usize = 512;
@@ -91,11 +88,7 @@ pub(crate) fn write<E: Stored>(event: &E) -> Vec<u8> {
 
 /// Reads `data` of any version up to the current one; the current one straight from the bytes, an older one through
 /// the steps of `upcasters`.
-pub(crate) fn read<E: Stored>(
-    upcasters: &[Upcaster],
-    schema_version: u16,
-    data: &[u8],
-) -> Result<E, DecodeError> {
+pub(crate) fn read<E: Stored>(upcasters: &[Upcaster], schema_version: u16, data: &[u8]) -> Result<E, DecodeError> {
     if schema_version > E::SCHEMA_VERSION {
         return Err(DecodeError::FromTheFuture {
             event_type: E::TYPE.to_owned(),
@@ -108,26 +101,16 @@ pub(crate) fn read<E: Stored>(
     } else {
         upcast::<E>(upcasters, schema_version, data).and_then(serde_json::from_value)
     };
-    event.map_err(|source| DecodeError::Malformed {
-        event_type: E::TYPE.to_owned(),
-        schema_version,
-        source,
-    })
+    event.map_err(|source| DecodeError::Malformed { event_type: E::TYPE.to_owned(), schema_version, source })
 }
 
-fn upcast<E: Stored>(
-    upcasters: &[Upcaster],
-    stored: u16,
-    data: &[u8],
-) -> Result<Value, serde_json::Error> {
+fn upcast<E: Stored>(upcasters: &[Upcaster], stored: u16, data: &[u8]) -> Result<Value, serde_json::Error> {
     let mut value = serde_json::from_slice(data)?;
     for version in stored..E::SCHEMA_VERSION {
         let upcaster = upcasters
             .iter()
             .find(|upcaster| upcaster.event_type == E::TYPE && upcaster.from == version)
-            .ok_or_else(|| {
-                serde_json::Error::custom(format_args!("no upcaster reads version {version}"))
-            })?;
+            .ok_or_else(|| serde_json::Error::custom(format_args!("no upcaster reads version {version}")))?;
         (upcaster.step)(&mut value);
     }
     Ok(value)

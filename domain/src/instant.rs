@@ -26,9 +26,7 @@ pub fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::
     let at = to_micros(*at);
     let mut buffer = [0; TEXT_BYTES_MAX];
     match write(at, &mut buffer) {
-        Some(text) => {
-            serializer.serialize_str(std::str::from_utf8(text).map_err(ser::Error::custom)?)
-        }
+        Some(text) => serializer.serialize_str(std::str::from_utf8(text).map_err(ser::Error::custom)?),
         None => serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
     }
 }
@@ -53,10 +51,7 @@ impl de::Visitor<'_> for MomentVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         match read(text.as_bytes()) {
             Some(at) => Ok(at),
-            None => text
-                .parse::<DateTime<Utc>>()
-                .map(|at| at.to_utc())
-                .map_err(E::custom),
+            None => text.parse::<DateTime<Utc>>().map(|at| at.to_utc()).map_err(E::custom),
         }
     }
 }
@@ -64,9 +59,7 @@ impl de::Visitor<'_> for MomentVisitor {
 /// The usual shape into `buffer`; `None` for years that do not have four digits.
 fn write(at: DateTime<Utc>, buffer: &mut [u8; TEXT_BYTES_MAX]) -> Option<&[u8]> {
     let local = at.naive_utc();
-    let year = u32::try_from(local.year())
-        .ok()
-        .filter(|year| *year <= 9999)?;
+    let year = u32::try_from(local.year()).ok().filter(|year| *year <= 9999)?;
     let micros = local.nanosecond() / 1000;
 
     *buffer = *b"0000-00-00T00:00:00.000000Z";
@@ -118,22 +111,13 @@ fn read(text: &[u8]) -> Option<DateTime<Utc>> {
     };
     let year = i32::try_from(number(&[*y1, *y2, *y3, *y4])?).ok()?;
     NaiveDate::from_ymd_opt(year, number(&[*m1, *m2])?, number(&[*d1, *d2])?)?
-        .and_hms_micro_opt(
-            number(&[*h1, *h2])?,
-            number(&[*n1, *n2])?,
-            number(&[*s1, *s2])?,
-            micros,
-        )
+        .and_hms_micro_opt(number(&[*h1, *h2])?, number(&[*n1, *n2])?, number(&[*s1, *s2])?, micros)
         .map(|at| at.and_utc())
 }
 
 /// A few decimal digits as a number.
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + u32::from(digit - b'0'))
-    })
+    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -154,51 +138,27 @@ mod tests {
 
     #[test]
     fn a_moment_has_as_many_decimals_as_it_needs() {
-        assert_eq!(
-            reread(r#""2025-10-28T10:30:00Z""#),
-            r#""2025-10-28T10:30:00Z""#
-        );
-        assert_eq!(
-            reread(r#""2025-10-28T10:30:00.5Z""#),
-            r#""2025-10-28T10:30:00.500Z""#
-        );
-        assert_eq!(
-            reread(r#""2025-10-28T10:30:00.000001Z""#),
-            r#""2025-10-28T10:30:00.000001Z""#
-        );
-        assert_eq!(
-            reread(r#""2025-10-28T10:30:00.123456789Z""#),
-            r#""2025-10-28T10:30:00.123456Z""#
-        );
+        assert_eq!(reread(r#""2025-10-28T10:30:00Z""#), r#""2025-10-28T10:30:00Z""#);
+        assert_eq!(reread(r#""2025-10-28T10:30:00.5Z""#), r#""2025-10-28T10:30:00.500Z""#);
+        assert_eq!(reread(r#""2025-10-28T10:30:00.000001Z""#), r#""2025-10-28T10:30:00.000001Z""#);
+        assert_eq!(reread(r#""2025-10-28T10:30:00.123456789Z""#), r#""2025-10-28T10:30:00.123456Z""#);
     }
 
     #[test]
     fn any_offset_is_read_and_written_as_utc() {
-        assert_eq!(
-            reread(r#""2025-10-28T10:30:00+05:45""#),
-            r#""2025-10-28T04:45:00Z""#
-        );
+        assert_eq!(reread(r#""2025-10-28T10:30:00+05:45""#), r#""2025-10-28T04:45:00Z""#);
     }
 
     #[test]
     fn a_text_that_is_no_moment_is_refused() {
-        for json in [
-            r#""2025-02-29T10:30:00Z""#,
-            r#""2025-10-28""#,
-            r#""2025-10-28T10:3x:00Z""#,
-            r#""""#,
-            "1",
-        ] {
+        for json in [r#""2025-02-29T10:30:00Z""#, r#""2025-10-28""#, r#""2025-10-28T10:3x:00Z""#, r#""""#, "1"] {
             assert!(serde_json::from_str::<Moment>(json).is_err(), "{json}");
         }
     }
 
     #[test]
     fn a_leap_second_becomes_the_second_after_it() {
-        assert_eq!(
-            reread(r#""2016-12-31T23:59:60Z""#),
-            r#""2017-01-01T00:00:00Z""#
-        );
+        assert_eq!(reread(r#""2016-12-31T23:59:60Z""#), r#""2017-01-01T00:00:00Z""#);
     }
 
     proptest! {

@@ -10,6 +10,8 @@ use crate::{ExpectedVersion, NewEvent, Position, StreamId, Version, stream::STRE
 pub const APPEND_EVENTS_MAX: usize = 20_000;
 /// The most bytes of one event: data and metadata together.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
+/// The longest name of an event type, in bytes.
+pub const EVENT_TYPE_BYTES_MAX: usize = 255;
 
 /// Events for one or several streams, written all or none.
 #[derive(Default)]
@@ -54,29 +56,35 @@ impl Append {
 
     /// Refuses what no engine should see.
     pub(crate) fn check(&self) -> Result<(), AppendError> {
-        if self.events() > APPEND_EVENTS_MAX {
+        if self.events() > APPEND_EVENTS_MAX || self.parts.len() > APPEND_EVENTS_MAX {
             return Err(AppendError::Invalid(format!("an append holds at most {APPEND_EVENTS_MAX} events")));
         }
         if let Some(id) = self.repeated_id() {
             return Err(AppendError::Invalid(format!("event id {id} occurs twice in one append")));
         }
         for part in &self.parts {
-            let name = part.stream.as_str();
-            if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX {
-                return Err(AppendError::Invalid(format!(
-                    "a stream's name has 1 to {STREAM_NAME_BYTES_MAX} bytes, not {}",
-                    name.len()
-                )));
-            }
-            if let Some(event) = part.events.iter().find(|event| event.bytes() > EVENT_BYTES_MAX) {
-                return Err(AppendError::Invalid(format!(
-                    "event {} has {} bytes, at most {EVENT_BYTES_MAX} are allowed",
-                    event.id,
-                    event.bytes()
-                )));
+            check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
+            for event in &part.events {
+                check_name("an event type's name", &event.event_type, EVENT_TYPE_BYTES_MAX)?;
+                let bytes = event.data.len() + event.metadata.len();
+                if bytes > EVENT_BYTES_MAX {
+                    return Err(AppendError::Invalid(format!(
+                        "event {} has {bytes} bytes, at most {EVENT_BYTES_MAX} are allowed",
+                        event.id
+                    )));
+                }
             }
         }
         Ok(())
+    }
+}
+
+fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), AppendError> {
+    match name.len() {
+        bytes if bytes == 0 || bytes > bytes_max => {
+            Err(AppendError::Invalid(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -16,8 +16,8 @@ mod subscription;
 
 pub use self::{
     append::{
-        APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, Remember, RequestKey,
-        StoredAnswer, StreamAppend,
+        APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+        Remember, RequestKey, StoredAnswer, StreamAppend,
     },
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,

@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 use crate::{
-    Append, AppendError, AppendOutcome, EventRef, Filter, OpenError, Position, RecordedEvent, RequestKey,
-    StoredAnswer, StreamId, Version, sqlite::SqliteEngine,
+    Append, AppendError, AppendOutcome, EventRef, Filter, OpenError, Position, RecordedEvent, RequestKey, StoredAnswer,
+    StreamId, Version, sqlite::SqliteEngine,
 };
 
 /// The most events of one page of a read.
@@ -186,7 +186,11 @@ impl Log {
                     ControlFlow::Continue(state) => fold(state, event),
                     stopped @ ControlFlow::Break(_) => stopped,
                 });
-                if matches!(folded, Some(ControlFlow::Continue(_))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if matches!(folded, Some(ControlFlow::Continue(_))) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })?;
             folded.ok_or(ReadError::Closed)
         };

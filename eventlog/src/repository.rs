@@ -1,6 +1,6 @@
 //! The one way of every write: state → `decide` → events → one durable append → `evolve`.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{convert::Infallible, ops::ControlFlow, sync::Arc};
 
 use daybook_domain::{
     decider::Decider,
@@ -10,14 +10,12 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
-    Answer, Append, AppendError, AppendOutcome, Appended, Direction, ExpectedVersion, KeyLookup, Log, Metadata,
-    NewEvent, Position, ReadError, Remember, RequestKey, StoredAnswer, StreamId, Version,
+    Answer, Append, AppendError, AppendOutcome, Appended, Direction, EventRef, ExpectedVersion, KeyLookup, Log,
+    Metadata, NewEvent, Position, ReadError, Remember, RequestKey, StoredAnswer, StreamId, Version,
 };
 
 /// How often a decision is made anew after another writer was faster.
 const CONFLICT_RETRIES_MAX: usize = 8;
-/// Events folded into a state in one go when it is not in memory.
-const LOAD_EVENTS_MAX: usize = usize::MAX;
 
 /// Who asks for a write, and whether the answer is to be kept for a repetition.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +26,9 @@ pub struct Cause {
     pub request: Option<RequestKey>,
 }
 
-/// The streams of one decider: their states are kept in memory (a bounded number of them), checked by the expected
-/// version at each append, and folded from the log when they are not there. Cheap to clone.
+/// The streams of one decider: their states are kept in memory (a bounded number of them) and folded from the log when
+/// they are not there. Each append checks the expected version, and what appends nothing (a rejection, nothing to do, a
+/// view) looks for later events first: an answer never rests on an old state. Cheap to clone.
 pub struct Repository<D: Decider> {
     log: Log,
     states: Arc<Cache<StreamId, Arc<Mutex<Loaded<D::State>>>>>,
@@ -41,10 +40,13 @@ impl<D: Decider> Clone for Repository<D> {
     }
 }
 
+#[derive(Default)]
 struct Loaded<S> {
     state: S,
-    /// The version of the stream's next event; `None` when the state has to be folded from the log.
-    next: Option<Version>,
+    /// The version of the first event that is not in the state.
+    next: Version,
+    /// Nobody is known to have written since; while this is not so, the state is not decided on.
+    is_fresh: bool,
 }
 
 /// What a decision came to, for making the answer.
@@ -118,11 +120,18 @@ where
             return Ok(executed);
         }
         let answer = Arc::new(answer);
+        let mut locked = self.hold(stream).await;
         for _ in 0..=CONFLICT_RETRIES_MAX {
-            let mut locked = self.lock(stream).await?;
+            if !locked.loaded.is_fresh {
+                locked.catch_up().await?;
+            }
             match locked.execute(command, cause, Arc::clone(&answer)).await {
                 Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
                 Err(ExecuteError::Rejected(rejection)) => {
+                    // A no is checked by no expected version: it counts when nobody else has written.
+                    if locked.catch_up().await? {
+                        continue;
+                    }
                     // The same request may have been answered while this one waited for the stream.
                     let answered = self.already_answered(cause).await?;
                     return answered.ok_or(ExecuteError::Rejected(rejection));
@@ -158,50 +167,35 @@ where
         Ok(view(self.lock(stream).await?.state()))
     }
 
-    /// The stream's state, with nobody else of this process deciding on it meanwhile: for decisions that need facts
-    /// looked up by what the state says.
+    /// The stream's present state, with nobody else of this repository deciding on it meanwhile: for decisions that
+    /// need facts looked up by what the state says.
     ///
     /// # Errors
     /// [`ExecuteError::Read`], [`ExecuteError::Decode`]
     pub async fn lock(&self, stream: &StreamId) -> Result<LockedStream<D>, ExecuteError<D::Rejection>> {
+        let mut locked = self.hold(stream).await;
+        locked.catch_up().await?;
+        Ok(locked)
+    }
+
+    /// The stream with whatever is in memory of it.
+    async fn hold(&self, stream: &StreamId) -> LockedStream<D> {
         let entry = match self.states.get(stream) {
             Some(entry) => entry,
             None => {
-                let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(Mutex::new(Loaded { state: D::State::default(), next: None })));
-                match self.states.get_or_insert_with(stream, fresh) {
+                let empty = || Ok::<_, Infallible>(Arc::default());
+                match self.states.get_or_insert_with(stream, empty) {
                     Ok(entry) => entry,
                     Err(never) => match never {},
                 }
             }
         };
-        let mut loaded = entry.lock_owned().await;
-        if loaded.next.is_none() {
-            *loaded = self.load(stream).await?;
-        }
-        Ok(LockedStream { log: self.log.clone(), stream: stream.clone(), loaded })
-    }
-
-    async fn load(&self, stream: &StreamId) -> Result<Loaded<D::State>, ExecuteError<D::Rejection>> {
-        let start = (Loaded { state: D::State::default(), next: Some(0) }, Ok(()));
-        let fold = |(mut loaded, _): (Loaded<D::State>, Result<(), DecodeError>), event: &crate::EventRef<'_>| {
-            match D::Event::decode(event.event_type, event.schema_version, event.data.as_bytes()) {
-                Ok(decoded) => {
-                    D::evolve(&mut loaded.state, &decoded);
-                    loaded.next = Some(event.version + 1);
-                    ControlFlow::Continue((loaded, Ok(())))
-                }
-                Err(error) => ControlFlow::Break((loaded, Err(error))),
-            }
-        };
-        let folded = self.log.fold_stream(stream, Some(0), Direction::Forward, LOAD_EVENTS_MAX, start, fold).await;
-        let (ControlFlow::Continue(folded) | ControlFlow::Break(folded)) = folded.map_err(ExecuteError::Read)?;
-        let (loaded, decoded) = folded;
-        decoded.map_err(ExecuteError::Decode)?;
-        Ok(loaded)
+        let loaded = entry.lock_owned().await;
+        LockedStream { log: self.log.clone(), stream: stream.clone(), loaded }
     }
 }
 
-/// A stream that nobody else of this process decides on while this exists.
+/// A stream that nobody else of this repository decides on while this exists.
 pub struct LockedStream<D: Decider> {
     log: Log,
     stream: StreamId,
@@ -215,7 +209,7 @@ impl<D: Decider> LockedStream<D> {
         &self.loaded.state
     }
 
-    /// Decides and writes, once: a writer of another process may still be faster.
+    /// Decides and writes, once: a writer of another repository may still be faster.
     ///
     /// # Errors
     /// [`ExecuteError`]; `Append(Conflict)` asks for another try on a fresh lock.
@@ -226,18 +220,23 @@ impl<D: Decider> LockedStream<D> {
         answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
     ) -> Result<Executed, ExecuteError<D::Rejection>> {
         let events = D::decide(&self.loaded.state, command).map_err(ExecuteError::Rejected)?;
-        let Some(next) = self.loaded.next else { return Err(ExecuteError::Conflict) };
+        let expected = ExpectedVersion::before(self.loaded.next);
         if events.is_empty() && cause.request.is_none() {
+            // No append checks the version: what is nothing to do now was perhaps decided on an old state.
+            if self.catch_up().await? {
+                let (stream, next) = (self.stream.clone(), self.loaded.next);
+                return Err(ExecuteError::Append(AppendError::Conflict { stream, expected, next }));
+            }
             let appended = Appended { positions: Vec::new(), last: self.log.head(), repeated: false };
             let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
             return Ok(Executed { answer, position: appended.last });
         }
         let new = NewEvent::from_domain(&events, &cause.metadata.encode());
         let remember = cause.request.clone().map(|key| self.remember(key, &events, Arc::clone(&answer)));
-        let append = Append::to(self.stream.clone(), ExpectedVersion::before(next), new).remembering(remember);
+        let append = Append::to(self.stream.clone(), expected, new).remembering(remember);
         // Until the log has answered, nobody knows what the stream holds: should this future be dropped (the caller
-        // hung up), the state is folded anew.
-        self.loaded.next = None;
+        // hung up), the state has to catch up first.
+        self.loaded.is_fresh = false;
         let outcome = self.log.append(append).await.map_err(ExecuteError::Append)?;
         let appended = match outcome {
             AppendOutcome::Remembered(stored) => return Ok(stored.into()),
@@ -246,9 +245,34 @@ impl<D: Decider> LockedStream<D> {
         for event in &events {
             D::evolve(&mut self.loaded.state, event);
         }
-        self.loaded.next = Some(next + events.len() as u64);
+        self.loaded.next += events.len() as u64;
+        self.loaded.is_fresh = true;
         let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
         Ok(Executed { answer, position: appended.last })
+    }
+
+    /// Folds what was written since into the state; whether there was anything.
+    async fn catch_up(&mut self) -> Result<bool, ExecuteError<D::Rejection>> {
+        // Should this future be dropped, or fail, an empty state stays behind, which is folded from the beginning.
+        let loaded = std::mem::take(&mut *self.loaded);
+        let before = loaded.next;
+        let fold = |(mut loaded, _): (Loaded<D::State>, Result<(), DecodeError>), event: &EventRef<'_>| {
+            match D::Event::decode(event.event_type, event.schema_version, event.data.as_bytes()) {
+                Ok(decoded) => {
+                    D::evolve(&mut loaded.state, &decoded);
+                    loaded.next = event.version + 1;
+                    ControlFlow::Continue((loaded, Ok(())))
+                }
+                Err(error) => ControlFlow::Break((loaded, Err(error))),
+            }
+        };
+        let (from, start) = (Some(before), (loaded, Ok(())));
+        let folded = self.log.fold_stream(&self.stream, from, Direction::Forward, usize::MAX, start, fold).await;
+        let (ControlFlow::Continue((loaded, decoded)) | ControlFlow::Break((loaded, decoded))) =
+            folded.map_err(ExecuteError::Read)?;
+        decoded.map_err(ExecuteError::Decode)?;
+        *self.loaded = Loaded { is_fresh: true, ..loaded };
+        Ok(self.loaded.next > before)
     }
 
     fn remember(

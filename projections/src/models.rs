@@ -180,13 +180,15 @@ impl ReadModels {
         }
         for (name, checkpoint) in checkpoints {
             let (position, reason) = checkpoint.fault.clone().unzip();
-            sqlx::query("UPDATE projections SET checkpoint = $2, fault_position = $3, fault_reason = $4 WHERE name = $1")
-                .bind(*name)
-                .bind(checkpoint.position.get().cast_signed())
-                .bind(position.map(|position| position.get().cast_signed()))
-                .bind(reason)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "UPDATE projections SET checkpoint = $2, fault_position = $3, fault_reason = $4 WHERE name = $1",
+            )
+            .bind(*name)
+            .bind(checkpoint.position.get().cast_signed())
+            .bind(position.map(|position| position.get().cast_signed()))
+            .bind(reason)
+            .execute(&mut *transaction)
+            .await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -200,7 +202,8 @@ impl ReadModels {
     pub async fn dump(&self, projection: &dyn Projection) -> Result<Vec<String>, ReadModelsError> {
         let mut lines = Vec::new();
         for table in projection.tables() {
-            let names = |columns: &[crate::Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+            let names =
+                |columns: &[crate::Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
             let (all, key) = (names(table.columns), names(&table.columns[..table.key]));
             let sql = format!("SELECT {all} FROM {} ORDER BY {key}", table.name);
             for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.readers).await? {

@@ -151,8 +151,10 @@ impl Progress {
             let faulted = matches!(status.state, ProjectionState::Faulted { .. });
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^52 events are enough")]
             metrics::gauge!("daybook_projection_lag_events", "projection" => status.name).set(status.lag_events as f64);
-            metrics::gauge!("daybook_projection_lag_seconds", "projection" => status.name).set(status.lag.as_secs_f64());
-            metrics::gauge!("daybook_projection_faulted", "projection" => status.name).set(f64::from(u8::from(faulted)));
+            metrics::gauge!("daybook_projection_lag_seconds", "projection" => status.name)
+                .set(status.lag.as_secs_f64());
+            metrics::gauge!("daybook_projection_faulted", "projection" => status.name)
+                .set(f64::from(u8::from(faulted)));
         }
     }
 

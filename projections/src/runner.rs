@@ -8,10 +8,8 @@ use futures::StreamExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    Changes, Decoded, FoldError, Progress, Projection, ReadModels, ReadModelsError,
-    models::Checkpoint,
-    progress::HEAD_SAMPLE_EVERY,
-    projection::Undecodable,
+    Changes, Decoded, FoldError, Progress, Projection, ReadModels, ReadModelsError, models::Checkpoint,
+    progress::HEAD_SAMPLE_EVERY, projection::Undecodable,
 };
 
 /// Events written in one transaction when catching up; a few at a time when live.
@@ -125,8 +123,12 @@ impl Batches {
         for (projection, checkpoint) in projections.iter().zip(&checkpoints) {
             match &checkpoint.fault {
                 // A fault is looked at again at each start: the build may be one that takes the event.
-                Some((position, _)) => tracing::info!(projection = projection.name(), %position, "trying again where it stopped"),
-                None => tracing::debug!(projection = projection.name(), checkpoint = %checkpoint.position, "following the log"),
+                Some((position, _)) => {
+                    tracing::info!(projection = projection.name(), %position, "trying again where it stopped")
+                }
+                None => {
+                    tracing::debug!(projection = projection.name(), checkpoint = %checkpoint.position, "following the log")
+                }
             }
             progress.applied(projection.name(), checkpoint.position, log.head());
         }
@@ -158,7 +160,10 @@ impl Batches {
                         batch.extend(page.events);
                     }
                     Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "the log could not be read for the read models; trying again");
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "the log could not be read for the read models; trying again"
+                        );
                         tokio::time::sleep(RETRY_FIRST).await;
                         return;
                     }
@@ -234,7 +239,10 @@ impl Batches {
             folded.into_iter().map(|(name, changes, checkpoint)| ((name, changes), (name, checkpoint))).unzip();
         let mut pause = RETRY_FIRST;
         while let Err(error) = self.models.write(&changes, &checkpoints).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the read models could not be written; trying again");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the read models could not be written; trying again"
+            );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
@@ -288,12 +296,13 @@ fn fold_one(
     let from = decoded.partition_point(|event| event.position <= after);
     let mut fault = fault;
     loop {
-        let to = fault.as_ref().map_or(decoded.len(), |fault| {
-            decoded.partition_point(|event| event.position < fault.position)
-        });
+        let to = fault
+            .as_ref()
+            .map_or(decoded.len(), |fault| decoded.partition_point(|event| event.position < fault.position));
         match projection.fold(&decoded[from..to.max(from)]) {
             Ok(changes) => {
-                let position = fault.as_ref().map_or(reached, |fault| Position::new(fault.position.get() - 1).max(after));
+                let position =
+                    fault.as_ref().map_or(reached, |fault| Position::new(fault.position.get() - 1).max(after));
                 let fault = fault.map(|fault| (fault.position, fault.reason));
                 return (projection.name(), changes, Checkpoint { position, fault });
             }

@@ -149,7 +149,10 @@ impl Change {
                 let key = self.columns[..self.table.key].iter().map(name).collect::<Vec<_>>().join(", ");
                 let merges = self.columns[self.table.key..].iter().map(|place| self.merge(*place)).collect::<Vec<_>>();
                 let merges = merges.join(", ");
-                format!("INSERT INTO {} ({names}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {merges}", self.table.name)
+                format!(
+                    "INSERT INTO {} ({names}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {merges}",
+                    self.table.name
+                )
             }
             ChangeKind::Update => {
                 let set = |(value, place): (usize, &usize)| format!("{} = v.column{}", name(place), value + 1);
@@ -171,10 +174,14 @@ impl Change {
             Merge::Replace => format!("{name} = excluded.{name}"),
             Merge::Add => format!("{name} = {table}.{name} + excluded.{name}"),
             Merge::Min => {
-                format!("{name} = CASE WHEN excluded.{name} < {table}.{name} THEN excluded.{name} ELSE {table}.{name} END")
+                format!(
+                    "{name} = CASE WHEN excluded.{name} < {table}.{name} THEN excluded.{name} ELSE {table}.{name} END"
+                )
             }
             Merge::Max => {
-                format!("{name} = CASE WHEN excluded.{name} > {table}.{name} THEN excluded.{name} ELSE {table}.{name} END")
+                format!(
+                    "{name} = CASE WHEN excluded.{name} > {table}.{name} THEN excluded.{name} ELSE {table}.{name} END"
+                )
             }
         }
     }
@@ -224,7 +231,10 @@ mod tests {
         let mut changes = Changes::default();
         changes.update(&COUNTS, &["first"], [[Value::Word("a"), Value::Int(1)], [Value::Word("b"), Value::Int(2)]]);
         let (sql, _) = changes.0[0].statements().next().unwrap();
-        assert_eq!(sql, "UPDATE counts SET first = v.column2 FROM (VALUES ($1, $2), ($3, $4)) AS v WHERE counts.name = v.column1");
+        assert_eq!(
+            sql,
+            "UPDATE counts SET first = v.column2 FROM (VALUES ($1, $2), ($3, $4)) AS v WHERE counts.name = v.column1"
+        );
     }
 
     #[test]

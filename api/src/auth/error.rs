@@ -38,6 +38,9 @@ pub enum AuthError {
     /// `sub` is missing, empty or too long.
     #[error("the token's subject (sub) must be a text of 1 to 255 characters")]
     Subject,
+    /// `sub` is no reader.
+    #[error("the token's subject (sub) must be the reader's UUID")]
+    NoReader,
     /// A claim has a wrong type, or `exp` is missing.
     #[error(
         "a claim of the token is missing or has a wrong type: exp and sub are needed, roles and projects are lists"

@@ -49,10 +49,10 @@ impl Conventions {
 /// Puts the conventions on a router whose routes are all there. From the outside in:
 ///
 /// 1. The trailing slash goes, before routing.
-/// 2. [`announce`]: request id, span, metrics, security headers. Outermost, so that every answer has them.
+/// 2. `announce`: request id, span, metrics, security headers. Outermost, so that every answer has them.
 /// 3. CORS, when origins are configured: refusals need its headers too, or a page cannot read them.
 /// 4. Panics become problems; further out they would have no request id.
-/// 5. [`admit`]: who calls, and how often. Inside CORS, so that preflights are neither counted nor refused.
+/// 5. `admit`: who calls, and how often. Inside CORS, so that preflights are neither counted nor refused.
 /// 6. The routes; what none of them takes is 404 or 405.
 ///
 /// Serve the result with `into_make_service_with_connect_info::<SocketAddr>()`: callers without a token are counted

@@ -9,11 +9,16 @@ mod cors;
 pub mod fields;
 pub mod idempotency;
 pub mod identify;
+pub mod instant;
+pub mod openapi;
+pub mod paging;
 mod paths;
 mod problem;
 mod rate_limit;
+pub mod read;
 mod request_id;
 mod security_headers;
+pub mod write;
 
 pub(crate) use access::{REQUEST_SECONDS, REQUESTS_TOTAL};
 pub use conventions::{Conventions, conventions};

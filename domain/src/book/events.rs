@@ -101,9 +101,7 @@ impl DomainEvent for BookEvent {
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Self, DecodeError> {
         match event_type {
             BookAdded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookAdded),
-            BookChanged::TYPE => {
-                event::read(UPCASTERS, schema_version, data).map(Self::BookChanged)
-            }
+            BookChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookChanged),
             unknown => Err(DecodeError::UnknownType(unknown.to_owned())),
         }
     }

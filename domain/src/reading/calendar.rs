@@ -34,16 +34,10 @@ pub struct Share {
 #[must_use]
 pub fn shares(zone: Tz, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> Vec<Share> {
     let start = started_at.timestamp_micros();
-    let end = ended_at
-        .timestamp_micros()
-        .clamp(start, start.saturating_add(COUNTED_HOURS_MAX * HOUR_MICROS));
+    let end = ended_at.timestamp_micros().clamp(start, start.saturating_add(COUNTED_HOURS_MAX * HOUR_MICROS));
     let mut shares = Vec::new();
     if start == end {
-        push(
-            &mut shares,
-            local_hour(start + offset_micros(zone, start)),
-            0,
-        );
+        push(&mut shares, local_hour(start + offset_micros(zone, start)), 0);
         return shares;
     }
     let change = offset_change(zone, start, end);
@@ -53,11 +47,7 @@ pub fn shares(zone: Tz, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> V
         while at < to {
             let hour = local_hour(at + offset);
             let next = to.min((hour + 1) * HOUR_MICROS - offset);
-            push(
-                &mut shares,
-                hour,
-                (next - start) / MINUTE_MICROS - (at - start) / MINUTE_MICROS,
-            );
+            push(&mut shares, hour, (next - start) / MINUTE_MICROS - (at - start) / MINUTE_MICROS);
             at = next;
         }
     }
@@ -95,11 +85,7 @@ fn offset_change(zone: Tz, start: i64, end: i64) -> i64 {
 /// How far the local clock is ahead of UTC.
 fn offset_micros(zone: Tz, at: i64) -> i64 {
     let at = DateTime::from_timestamp_micros(at).unwrap_or_default();
-    i64::from(
-        zone.offset_from_utc_datetime(&at.naive_utc())
-            .fix()
-            .local_minus_utc(),
-    ) * SECOND_MICROS
+    i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()) * SECOND_MICROS
 }
 
 /// The number of a local hour, counted from the epoch on the local clock.
@@ -108,11 +94,7 @@ fn local_hour(local_micros: i64) -> i64 {
 }
 
 /// Appends a piece, or adds it to the last one when that is the same hour of the same date.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "0 to 23 hours, 0 to 480 minutes"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 23 hours, 0 to 480 minutes")]
 fn push(shares: &mut Vec<Share>, local_hour: i64, minutes: i64) {
     let days = i32::try_from(local_hour.div_euclid(HOURS_A_DAY)).unwrap_or_default();
     let date = NaiveDate::from_epoch_days(days).unwrap_or_default();
@@ -120,10 +102,6 @@ fn push(shares: &mut Vec<Share>, local_hour: i64, minutes: i64) {
     let minutes = minutes as u32;
     match shares.last_mut() {
         Some(last) if (last.date, last.hour) == (date, hour) => last.minutes += minutes,
-        _ => shares.push(Share {
-            date,
-            hour,
-            minutes,
-        }),
+        _ => shares.push(Share { date, hour, minutes }),
     }
 }

@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use super::command::{OfflineSession, ReaderCommand, ReaderRejection};
 use super::events::{
-    ReaderEvent, ReaderProfileChanged, ReadingSessionEnded, ReadingSessionStarted,
-    ReadingSessionUpdated,
+    ReaderEvent, ReaderProfileChanged, ReadingSessionEnded, ReadingSessionStarted, ReadingSessionUpdated,
 };
 use super::reader::{ActiveSession, Profile, Reader, Situation};
 use super::values::EndReason;
@@ -27,20 +26,9 @@ impl Decider for ReaderDecider {
     type State = Reader;
     type Rejection = ReaderRejection;
 
-    fn decide(
-        reader: &Reader,
-        command: &ReaderCommand,
-    ) -> Result<Vec<ReaderEvent>, ReaderRejection> {
+    fn decide(reader: &Reader, command: &ReaderCommand) -> Result<Vec<ReaderEvent>, ReaderRejection> {
         match command {
-            ReaderCommand::Start {
-                session_id,
-                user_id,
-                book_id,
-                start_position,
-                device_type,
-                timezone,
-                now,
-            } => {
+            ReaderCommand::Start { session_id, user_id, book_id, start_position, device_type, timezone, now } => {
                 let superseded = superseded(&reader.session, to_micros(*now));
                 let started = ReadingSessionStarted {
                     session_id: *session_id,
@@ -54,98 +42,57 @@ impl Decider for ReaderDecider {
                     timezone: zone(*timezone, &reader.profile),
                 };
                 let superseded = superseded.map(ReaderEvent::ReadingSessionEnded);
-                Ok(superseded
-                    .into_iter()
-                    .chain([ReaderEvent::ReadingSessionStarted(started)])
-                    .collect())
+                Ok(superseded.into_iter().chain([ReaderEvent::ReadingSessionStarted(started)]).collect())
             }
-            ReaderCommand::Update {
-                session_id,
-                position,
-                now,
-            } => {
+            ReaderCommand::Update { session_id, position, now } => {
                 let active = active(reader, *session_id)?;
-                Ok(vec![ReaderEvent::ReadingSessionUpdated(
-                    ReadingSessionUpdated {
-                        session_id: *session_id,
-                        position: *position,
-                        reported_at: active.last_seen_at.max(to_micros(*now)),
-                    },
-                )])
+                Ok(vec![ReaderEvent::ReadingSessionUpdated(ReadingSessionUpdated {
+                    session_id: *session_id,
+                    position: *position,
+                    reported_at: active.last_seen_at.max(to_micros(*now)),
+                })])
             }
-            ReaderCommand::End {
-                session_id,
-                position,
-                timezone,
-                now,
-            } => {
+            ReaderCommand::End { session_id, position, timezone, now } => {
                 let active = active(reader, *session_id)?;
                 if *position < active.start_position {
-                    return Err(ReaderRejection::EndsBeforeItsStart {
-                        start: active.start_position,
-                        end: *position,
-                    });
+                    return Err(ReaderRejection::EndsBeforeItsStart { start: active.start_position, end: *position });
                 }
                 let ended_at = active.last_seen_at.max(to_micros(*now));
-                Ok(vec![ReaderEvent::ReadingSessionEnded(
-                    ReadingSessionEnded {
-                        end_position: *position,
-                        timezone: timezone.unwrap_or(active.timezone),
-                        ..active.ended(ended_at, EndReason::Requested)
-                    },
-                )])
+                Ok(vec![ReaderEvent::ReadingSessionEnded(ReadingSessionEnded {
+                    end_position: *position,
+                    timezone: timezone.unwrap_or(active.timezone),
+                    ..active.ended(ended_at, EndReason::Requested)
+                })])
             }
-            ReaderCommand::EndIdle {
-                session_id,
-                idle_after,
-                now,
-            } => match reader.session.active(*session_id) {
+            ReaderCommand::EndIdle { session_id, idle_after, now } => match reader.session.active(*session_id) {
                 None => Ok(Vec::new()),
                 Some(active) if *now - active.last_seen_at < *idle_after => {
-                    Err(ReaderRejection::NotIdle {
-                        session_id: *session_id,
-                    })
+                    Err(ReaderRejection::NotIdle { session_id: *session_id })
                 }
                 Some(active) => {
                     let ended = active.ended(active.last_seen_at, EndReason::Idle);
                     Ok(vec![ReaderEvent::ReadingSessionEnded(ended)])
                 }
             },
-            ReaderCommand::RecordOffline {
-                user_id,
-                timezone,
-                sessions,
-            } => {
+            ReaderCommand::RecordOffline { user_id, timezone, sessions } => {
                 let timezone = zone(*timezone, &reader.profile);
-                Ok(sessions
-                    .iter()
-                    .map(|session| offline(*user_id, timezone, session))
-                    .collect())
+                Ok(sessions.iter().map(|session| offline(*user_id, timezone, session)).collect())
             }
-            ReaderCommand::ChangeProfile {
-                user_id,
-                timezone,
-                display_name,
-                now,
-            } => {
+            ReaderCommand::ChangeProfile { user_id, timezone, display_name, now } => {
                 let before = &reader.profile;
                 let after = Profile {
                     timezone: timezone.unwrap_or(before.timezone),
-                    display_name: display_name
-                        .clone()
-                        .unwrap_or_else(|| before.display_name.clone()),
+                    display_name: display_name.clone().unwrap_or_else(|| before.display_name.clone()),
                 };
                 if after == *before {
                     return Ok(Vec::new());
                 }
-                Ok(vec![ReaderEvent::ReaderProfileChanged(
-                    ReaderProfileChanged {
-                        user_id: *user_id,
-                        timezone: after.timezone,
-                        display_name: after.display_name,
-                        changed_at: to_micros(*now),
-                    },
-                )])
+                Ok(vec![ReaderEvent::ReaderProfileChanged(ReaderProfileChanged {
+                    user_id: *user_id,
+                    timezone: after.timezone,
+                    display_name: after.display_name,
+                    changed_at: to_micros(*now),
+                })])
             }
         }
     }
@@ -169,20 +116,14 @@ impl Decider for ReaderDecider {
                 }
             }
             ReaderEvent::ReaderProfileChanged(changed) => {
-                reader.profile = Profile {
-                    timezone: changed.timezone,
-                    display_name: changed.display_name.clone(),
-                };
+                reader.profile = Profile { timezone: changed.timezone, display_name: changed.display_name.clone() };
             }
         }
     }
 }
 
 fn active(reader: &Reader, session_id: Uuid) -> Result<&ActiveSession, ReaderRejection> {
-    reader
-        .session
-        .active(session_id)
-        .ok_or(ReaderRejection::NotActive { session_id })
+    reader.session.active(session_id).ok_or(ReaderRejection::NotActive { session_id })
 }
 
 /// The zone of a new session: the request's, else the reader's own, else UTC.
@@ -196,11 +137,7 @@ fn superseded(session: &Situation, now: DateTime<Utc>) -> Option<ReadingSessionE
         return None;
     };
     let still_reading = now - active.last_seen_at <= STILL_READING_MINUTES_MAX;
-    let ended_at = if still_reading {
-        active.last_seen_at.max(now)
-    } else {
-        active.last_seen_at
-    };
+    let ended_at = if still_reading { active.last_seen_at.max(now) } else { active.last_seen_at };
     Some(active.ended(ended_at, EndReason::Superseded))
 }
 

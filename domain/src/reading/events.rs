@@ -124,16 +124,8 @@ impl Stored for ReaderProfileChanged {
 
 /// Version 1 is the shape of the system that Daybook replaces: it knew no zones.
 const UPCASTERS: &[Upcaster] = &[
-    Upcaster {
-        event_type: ReadingSessionStarted::TYPE,
-        from: 1,
-        step: set_utc,
-    },
-    Upcaster {
-        event_type: ReadingSessionEnded::TYPE,
-        from: 1,
-        step: set_utc,
-    },
+    Upcaster { event_type: ReadingSessionStarted::TYPE, from: 1, step: set_utc },
+    Upcaster { event_type: ReadingSessionEnded::TYPE, from: 1, step: set_utc },
 ];
 
 fn set_utc(data: &mut Value) {
@@ -197,12 +189,8 @@ impl DomainEvent for ReaderEvent {
             ReadingSessionUpdated::TYPE => {
                 event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionUpdated)
             }
-            ReadingSessionEnded::TYPE => {
-                event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionEnded)
-            }
-            ReaderProfileChanged::TYPE => {
-                event::read(UPCASTERS, schema_version, data).map(Self::ReaderProfileChanged)
-            }
+            ReadingSessionEnded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionEnded),
+            ReaderProfileChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReaderProfileChanged),
             unknown => Err(DecodeError::UnknownType(unknown.to_owned())),
         }
     }

@@ -17,8 +17,7 @@ pub use calendar::{COUNTED_HOURS_MAX, Share, local_date, shares};
 pub use command::{OfflineSession, ReaderCommand, ReaderRejection};
 pub use decider::ReaderDecider;
 pub use events::{
-    ReaderEvent, ReaderProfileChanged, ReadingSessionEnded, ReadingSessionStarted,
-    ReadingSessionUpdated,
+    ReaderEvent, ReaderProfileChanged, ReadingSessionEnded, ReadingSessionStarted, ReadingSessionUpdated,
 };
 pub use reader::{ActiveSession, Profile, Reader, Situation};
 pub use streak::{Streak, streak};

@@ -19,10 +19,7 @@ pub struct Streak {
 ///
 /// A streak lives while its last day is today or yesterday. Its last day may also be ahead of today: the reader has
 /// travelled west since.
-pub fn streak(
-    counted_days_ascending: impl IntoIterator<Item = NaiveDate>,
-    today: NaiveDate,
-) -> Streak {
+pub fn streak(counted_days_ascending: impl IntoIterator<Item = NaiveDate>, today: NaiveDate) -> Streak {
     let mut longest = 0;
     let mut run = 0;
     let mut last = None;
@@ -30,22 +27,12 @@ pub fn streak(
         if last == Some(day) {
             continue;
         }
-        run = if last.is_some() && last == day.pred_opt() {
-            run + 1
-        } else {
-            1
-        };
+        run = if last.is_some() && last == day.pred_opt() { run + 1 } else { 1 };
         longest = longest.max(run);
         last = Some(day);
     }
-    let alive_until = last
-        .and_then(|last| last.succ_opt())
-        .filter(|alive_until| *alive_until >= today);
-    Streak {
-        current: if alive_until.is_some() { run } else { 0 },
-        longest,
-        alive_until,
-    }
+    let alive_until = last.and_then(|last| last.succ_opt()).filter(|alive_until| *alive_until >= today);
+    Streak { current: if alive_until.is_some() { run } else { 0 }, longest, alive_until }
 }
 
 #[cfg(test)]
@@ -72,81 +59,32 @@ mod tests {
             length
         };
         let longest = days.iter().map(|day| back_from(*day)).max().unwrap_or(0);
-        let alive = days
-            .last()
-            .copied()
-            .filter(|last| *last >= today.pred_opt().unwrap());
-        Streak {
-            current: alive.map_or(0, back_from),
-            longest,
-            alive_until: alive.map(|last| last.succ_opt().unwrap()),
-        }
+        let alive = days.last().copied().filter(|last| *last >= today.pred_opt().unwrap());
+        Streak { current: alive.map_or(0, back_from), longest, alive_until: alive.map(|last| last.succ_opt().unwrap()) }
     }
 
     #[test]
     fn without_a_counted_day_there_is_no_streak() {
-        assert_eq!(
-            streak([], day(0)),
-            Streak {
-                current: 0,
-                longest: 0,
-                alive_until: None
-            }
-        );
+        assert_eq!(streak([], day(0)), Streak { current: 0, longest: 0, alive_until: None });
     }
 
     #[test]
     fn a_streak_lives_today_and_tomorrow_and_is_over_the_day_after() {
         let days = [day(1), day(2), day(3)];
-        assert_eq!(
-            streak(days, day(3)),
-            Streak {
-                current: 3,
-                longest: 3,
-                alive_until: Some(day(4))
-            }
-        );
-        assert_eq!(
-            streak(days, day(4)),
-            Streak {
-                current: 3,
-                longest: 3,
-                alive_until: Some(day(4))
-            }
-        );
-        assert_eq!(
-            streak(days, day(5)),
-            Streak {
-                current: 0,
-                longest: 3,
-                alive_until: None
-            }
-        );
+        assert_eq!(streak(days, day(3)), Streak { current: 3, longest: 3, alive_until: Some(day(4)) });
+        assert_eq!(streak(days, day(4)), Streak { current: 3, longest: 3, alive_until: Some(day(4)) });
+        assert_eq!(streak(days, day(5)), Streak { current: 0, longest: 3, alive_until: None });
     }
 
     #[test]
     fn a_missed_day_starts_a_new_streak_and_the_longest_is_kept() {
         let days = [day(1), day(2), day(3), day(5), day(6)];
-        assert_eq!(
-            streak(days, day(6)),
-            Streak {
-                current: 2,
-                longest: 3,
-                alive_until: Some(day(7))
-            }
-        );
+        assert_eq!(streak(days, day(6)), Streak { current: 2, longest: 3, alive_until: Some(day(7)) });
     }
 
     #[test]
     fn a_reader_who_travels_west_keeps_the_day_that_is_ahead() {
-        assert_eq!(
-            streak([day(4), day(5)], day(4)),
-            Streak {
-                current: 2,
-                longest: 2,
-                alive_until: Some(day(6))
-            }
-        );
+        assert_eq!(streak([day(4), day(5)], day(4)), Streak { current: 2, longest: 2, alive_until: Some(day(6)) });
     }
 
     proptest! {

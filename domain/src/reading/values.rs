@@ -6,9 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A place in a book in whole percent, 0 to 100.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Percent(u8);
 
@@ -19,11 +17,7 @@ impl Percent {
     /// `percent` as a place in a book; `None` above 100.
     #[must_use]
     pub const fn new(percent: u8) -> Option<Self> {
-        if percent <= Self::MAX.0 {
-            Some(Self(percent))
-        } else {
-            None
-        }
+        if percent <= Self::MAX.0 { Some(Self(percent)) } else { None }
     }
 
     /// The number, 0 to 100.
@@ -134,10 +128,7 @@ mod tests {
     #[test]
     fn a_place_in_a_book_is_a_number_from_0_to_100() {
         assert_eq!(serde_json::to_string(&Percent(42)).unwrap(), "42");
-        assert_eq!(
-            serde_json::from_str::<Percent>("100").unwrap(),
-            Percent::MAX
-        );
+        assert_eq!(serde_json::from_str::<Percent>("100").unwrap(), Percent::MAX);
         for json in ["101", "256", "-1", "2.5", "\"5\"", "null"] {
             assert!(serde_json::from_str::<Percent>(json).is_err(), "{json}");
         }
@@ -149,17 +140,9 @@ mod tests {
             assert_eq!(serde_json::to_value(device).unwrap(), device.as_str());
             assert_eq!(device.as_str().parse(), Ok(device));
         }
-        for reason in [
-            EndReason::Requested,
-            EndReason::Superseded,
-            EndReason::Idle,
-            EndReason::Offline,
-        ] {
+        for reason in [EndReason::Requested, EndReason::Superseded, EndReason::Idle, EndReason::Offline] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
-        assert_eq!(
-            "Mobile".parse::<DeviceType>(),
-            Err(UnknownDeviceType("Mobile".to_owned()))
-        );
+        assert_eq!("Mobile".parse::<DeviceType>(), Err(UnknownDeviceType("Mobile".to_owned())));
     }
 }

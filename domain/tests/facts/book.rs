@@ -50,114 +50,66 @@ fn put(caller: u128, title: &str) -> PutBook {
 }
 
 fn share(caller: u128) -> PutBook {
-    PutBook {
-        shared: Some(true),
-        ..put(caller, "Emma")
-    }
+    PutBook { shared: Some(true), ..put(caller, "Emma") }
 }
 
 fn as_admin(put: PutBook) -> PutBook {
-    PutBook {
-        caller_is_admin: true,
-        ..put
-    }
+    PutBook { caller_is_admin: true, ..put }
 }
 
 #[test]
 fn a_new_book_belongs_to_whoever_adds_it_and_is_not_shared() {
-    given([])
-        .when(PutBook {
-            total_pages: Some(Some(300)),
-            now: minute(0),
-            ..put(ANNA, "Emma")
-        })
-        .then([added(false)]);
+    given([]).when(PutBook { total_pages: Some(Some(300)), now: minute(0), ..put(ANNA, "Emma") }).then([added(false)]);
 }
 
 #[test]
 fn an_own_book_is_changed_and_what_is_left_out_stays() {
-    given([added(false)])
-        .when(put(ANNA, "Persuasion"))
-        .then([changed("Persuasion", Some(300), false)]);
+    given([added(false)]).when(put(ANNA, "Persuasion")).then([changed("Persuasion", Some(300), false)]);
 }
 
 #[test]
 fn the_number_of_pages_is_changed_and_cleared() {
-    let pages = |pages| PutBook {
-        total_pages: Some(pages),
-        ..put(ANNA, "Emma")
-    };
-    given([added(false)])
-        .when(pages(Some(512)))
-        .then([changed("Emma", Some(512), false)]);
-    given([added(false)])
-        .when(pages(None))
-        .then([changed("Emma", None, false)]);
+    let pages = |pages| PutBook { total_pages: Some(pages), ..put(ANNA, "Emma") };
+    given([added(false)]).when(pages(Some(512))).then([changed("Emma", Some(512), false)]);
+    given([added(false)]).when(pages(None)).then([changed("Emma", None, false)]);
 }
 
 #[test]
 fn putting_a_book_as_it_is_changes_nothing() {
-    let same = PutBook {
-        total_pages: Some(Some(300)),
-        shared: Some(false),
-        ..put(ANNA, "Emma")
-    };
+    let same = PutBook { total_pages: Some(Some(300)), shared: Some(false), ..put(ANNA, "Emma") };
     given([added(false)]).when(same).then([]);
-    given([added(false), changed("Persuasion", None, false)])
-        .when(put(ANNA, "Persuasion"))
-        .then([]);
+    given([added(false), changed("Persuasion", None, false)]).when(put(ANNA, "Persuasion")).then([]);
 }
 
 #[test]
 fn another_readers_book_is_not_yours() {
-    given([added(false)])
-        .when(put(BORIS, "Mine"))
-        .then_rejected(BookRejection::NotYours);
-    given([added(true)])
-        .when(put(BORIS, "Mine"))
-        .then_rejected(BookRejection::NotYours);
+    given([added(false)]).when(put(BORIS, "Mine")).then_rejected(BookRejection::NotYours);
+    given([added(true)]).when(put(BORIS, "Mine")).then_rejected(BookRejection::NotYours);
 }
 
 #[test]
 fn a_book_that_the_caller_cannot_see_is_not_theirs_before_anything_else() {
-    given([added(false)])
-        .when(share(BORIS))
-        .then_rejected(BookRejection::NotYours);
-    given([added(false)])
-        .when(as_admin(share(BORIS)))
-        .then_rejected(BookRejection::NotYours);
+    given([added(false)]).when(share(BORIS)).then_rejected(BookRejection::NotYours);
+    given([added(false)]).when(as_admin(share(BORIS))).then_rejected(BookRejection::NotYours);
 }
 
 #[test]
 fn an_admin_changes_any_shared_book() {
-    given([added(true)])
-        .when(as_admin(put(BORIS, "Persuasion")))
-        .then([changed("Persuasion", Some(300), true)]);
+    given([added(true)]).when(as_admin(put(BORIS, "Persuasion"))).then([changed("Persuasion", Some(300), true)]);
 }
 
 #[test]
 fn sharing_needs_an_admin() {
-    given([])
-        .when(share(ANNA))
-        .then_rejected(BookRejection::SharingNeedsAdmin);
-    given([added(false)])
-        .when(share(ANNA))
-        .then_rejected(BookRejection::SharingNeedsAdmin);
-    given([added(false)])
-        .when(as_admin(share(ANNA)))
-        .then([changed("Emma", Some(300), true)]);
+    given([]).when(share(ANNA)).then_rejected(BookRejection::SharingNeedsAdmin);
+    given([added(false)]).when(share(ANNA)).then_rejected(BookRejection::SharingNeedsAdmin);
+    given([added(false)]).when(as_admin(share(ANNA))).then([changed("Emma", Some(300), true)]);
 }
 
 #[test]
 fn an_owner_keeps_a_shared_book_shared_and_takes_it_back_without_an_admin() {
     given([added(true)]).when(share(ANNA)).then([]);
-    let take_back = PutBook {
-        shared: Some(false),
-        ..put(ANNA, "Emma")
-    };
-    given([added(true)])
-        .when(take_back)
-        .then([changed("Emma", Some(300), false)]);
+    let take_back = PutBook { shared: Some(false), ..put(ANNA, "Emma") };
+    given([added(true)]).when(take_back).then([changed("Emma", Some(300), false)]);
 }
 
 #[test]
@@ -178,8 +130,5 @@ fn a_book_is_readable_by_its_owner_and_by_all_when_shared() {
 #[test]
 fn a_book_nobody_added_is_unknown_and_has_its_own_stream() {
     assert_eq!(Book::default(), Book::Unknown);
-    assert_eq!(
-        stream(id(BOOK)),
-        "book-00000000-0000-0000-0000-00000000b00c"
-    );
+    assert_eq!(stream(id(BOOK)), "book-00000000-0000-0000-0000-00000000b00c");
 }

@@ -53,20 +53,10 @@ fn by_walking(zone: Tz, started_at: DateTime<Utc>, steps: i64) -> Vec<Share> {
     let mut seen: Vec<Share> = Vec::new();
     for step in 0..=steps.min(COUNTED_HOURS_MAX * 3600 / STEP_SECONDS - 1) {
         let local = (started_at + TimeDelta::seconds(step * STEP_SECONDS)).with_timezone(&zone);
-        let (date, hour) = (
-            local.date_naive(),
-            u8::try_from(local.hour()).unwrap_or(u8::MAX),
-        );
+        let (date, hour) = (local.date_naive(), u8::try_from(local.hour()).unwrap_or(u8::MAX));
         if step < steps || step == 0 {
-            if seen
-                .last()
-                .is_none_or(|last| (last.date, last.hour) != (date, hour))
-            {
-                seen.push(Share {
-                    date,
-                    hour,
-                    minutes: 0,
-                });
+            if seen.last().is_none_or(|last| (last.date, last.hour) != (date, hour)) {
+                seen.push(Share { date, hour, minutes: 0 });
             }
             let minute_is_full = step < steps && (step + 1) * STEP_SECONDS % 60 == 0;
             if let Some(last) = seen.last_mut() {
@@ -85,8 +75,8 @@ fn zones() -> impl Strategy<Value = Tz> {
 fn starts() -> impl Strategy<Value = DateTime<Utc>> {
     let near = (prop::sample::select(CHANGES.to_vec()), -9 * 180_i64..180)
         .prop_map(|(change, steps)| at(change) + TimeDelta::seconds(steps * STEP_SECONDS));
-    let any = (0_i64..100_000_000)
-        .prop_map(|steps| at("1970-01-01T00:00:00Z") + TimeDelta::seconds(steps * STEP_SECONDS));
+    let any =
+        (0_i64..100_000_000).prop_map(|steps| at("1970-01-01T00:00:00Z") + TimeDelta::seconds(steps * STEP_SECONDS));
     prop_oneof![3 => near, 1 => any]
 }
 
@@ -97,10 +87,7 @@ fn lengths() -> impl Strategy<Value = i64> {
 
 fn pieces(zone: Tz, from: &str, to: &str) -> Vec<(String, u8, u32)> {
     let pieces = shares(zone, at(from), at(to));
-    pieces
-        .iter()
-        .map(|share| (share.date.to_string(), share.hour, share.minutes))
-        .collect()
+    pieces.iter().map(|share| (share.date.to_string(), share.hour, share.minutes)).collect()
 }
 
 fn piece(date: &str, hour: u8, minutes: u32) -> (String, u8, u32) {
@@ -137,11 +124,7 @@ proptest! {
 fn the_listed_changes_are_where_clocks_jump() {
     for change in CHANGES {
         let jumps = ZONES.iter().any(|zone| {
-            let local = |seconds| {
-                (at(change) + TimeDelta::seconds(seconds))
-                    .with_timezone(zone)
-                    .naive_local()
-            };
+            let local = |seconds| (at(change) + TimeDelta::seconds(seconds)).with_timezone(zone).naive_local();
             local(0) - local(-1) != TimeDelta::seconds(1)
         });
         assert!(jumps, "no clock jumps at {change}");
@@ -151,21 +134,14 @@ fn the_listed_changes_are_where_clocks_jump() {
 #[test]
 fn a_session_over_midnight_counts_for_both_days() {
     assert_eq!(
-        pieces(
-            Tz::Europe__Paris,
-            "2025-01-10T22:40:00Z",
-            "2025-01-10T23:15:30Z"
-        ),
+        pieces(Tz::Europe__Paris, "2025-01-10T22:40:00Z", "2025-01-10T23:15:30Z"),
         [piece("2025-01-10", 23, 20), piece("2025-01-11", 0, 15)]
     );
 }
 
 #[test]
 fn a_session_that_ends_at_midnight_does_not_touch_the_next_day() {
-    assert_eq!(
-        pieces(Tz::UTC, "2025-01-10T23:40:00Z", "2025-01-11T00:00:00Z"),
-        [piece("2025-01-10", 23, 20)]
-    );
+    assert_eq!(pieces(Tz::UTC, "2025-01-10T23:40:00Z", "2025-01-11T00:00:00Z"), [piece("2025-01-10", 23, 20)]);
 }
 
 #[test]
@@ -179,21 +155,14 @@ fn seconds_on_both_sides_of_midnight_make_one_minute_together() {
 #[test]
 fn a_session_without_length_touches_the_hour_it_started_in() {
     assert_eq!(
-        pieces(
-            Tz::Pacific__Kiritimati,
-            "2025-01-10T10:00:00Z",
-            "2025-01-10T10:00:00Z"
-        ),
+        pieces(Tz::Pacific__Kiritimati, "2025-01-10T10:00:00Z", "2025-01-10T10:00:00Z"),
         [piece("2025-01-11", 0, 0)]
     );
 }
 
 #[test]
 fn a_session_that_ends_before_it_starts_has_no_length() {
-    assert_eq!(
-        pieces(Tz::UTC, "2025-01-10T10:00:00Z", "2025-01-10T09:00:00Z"),
-        [piece("2025-01-10", 10, 0)]
-    );
+    assert_eq!(pieces(Tz::UTC, "2025-01-10T10:00:00Z", "2025-01-10T09:00:00Z"), [piece("2025-01-10", 10, 0)]);
 }
 
 #[test]
@@ -206,27 +175,15 @@ fn only_the_first_eight_hours_count() {
 #[test]
 fn an_hour_that_comes_twice_is_one_piece_of_two_hours() {
     assert_eq!(
-        pieces(
-            Tz::Europe__Paris,
-            "2024-10-26T23:30:00Z",
-            "2024-10-27T02:30:00Z"
-        ),
-        [
-            piece("2024-10-27", 1, 30),
-            piece("2024-10-27", 2, 120),
-            piece("2024-10-27", 3, 30)
-        ]
+        pieces(Tz::Europe__Paris, "2024-10-26T23:30:00Z", "2024-10-27T02:30:00Z"),
+        [piece("2024-10-27", 1, 30), piece("2024-10-27", 2, 120), piece("2024-10-27", 3, 30)]
     );
 }
 
 #[test]
 fn a_date_that_comes_back_is_told_in_the_order_it_was_read() {
     assert_eq!(
-        pieces(
-            Tz::America__St_Johns,
-            "2010-11-07T02:20:00Z",
-            "2010-11-07T03:40:00Z"
-        ),
+        pieces(Tz::America__St_Johns, "2010-11-07T02:20:00Z", "2010-11-07T03:40:00Z"),
         [
             piece("2010-11-06", 23, 10),
             piece("2010-11-07", 0, 1),
@@ -239,11 +196,7 @@ fn a_date_that_comes_back_is_told_in_the_order_it_was_read() {
 #[test]
 fn a_zone_may_leave_out_a_whole_day() {
     assert_eq!(
-        pieces(
-            Tz::Pacific__Kiritimati,
-            "1994-12-31T09:30:00Z",
-            "1994-12-31T10:30:00Z"
-        ),
+        pieces(Tz::Pacific__Kiritimati, "1994-12-31T09:30:00Z", "1994-12-31T10:30:00Z"),
         [piece("1994-12-30", 23, 30), piece("1995-01-01", 0, 30)]
     );
 }
@@ -252,15 +205,8 @@ fn a_zone_may_leave_out_a_whole_day() {
 fn offsets_of_old_times_have_seconds() {
     // Paris kept its own mean time, 9 minutes and 21 seconds ahead of Greenwich.
     assert_eq!(
-        pieces(
-            Tz::Europe__Paris,
-            "1900-01-01T23:49:39Z",
-            "1900-01-01T23:51:39Z"
-        ),
+        pieces(Tz::Europe__Paris, "1900-01-01T23:49:39Z", "1900-01-01T23:51:39Z"),
         [piece("1900-01-01", 23, 1), piece("1900-01-02", 0, 1)]
     );
-    assert_eq!(
-        local_date(Tz::Europe__Paris, at("1900-01-01T23:50:39Z")),
-        NaiveDate::from_ymd_opt(1900, 1, 2).unwrap()
-    );
+    assert_eq!(local_date(Tz::Europe__Paris, at("1900-01-01T23:50:39Z")), NaiveDate::from_ymd_opt(1900, 1, 2).unwrap());
 }

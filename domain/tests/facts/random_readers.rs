@@ -5,8 +5,7 @@ use chrono_tz::Tz;
 use daybook_domain::decider::Decider;
 use daybook_domain::event::DomainEvent;
 use daybook_domain::reading::{
-    EndReason, OfflineSession, Reader, ReaderCommand, ReaderDecider, ReaderEvent, Situation,
-    offline_session_id,
+    EndReason, OfflineSession, Reader, ReaderCommand, ReaderDecider, ReaderEvent, Situation, offline_session_id,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -51,22 +50,11 @@ fn command(step: &Step, number: u128, meant: Uuid, now: DateTime<Utc>) -> Reader
             timezone: None,
             now,
         },
-        Step::Update(position) => ReaderCommand::Update {
-            session_id: meant,
-            position: percent(position),
-            now,
-        },
-        Step::End(position) => ReaderCommand::End {
-            session_id: meant,
-            position: percent(position),
-            timezone: None,
-            now,
-        },
-        Step::EndIdle => ReaderCommand::EndIdle {
-            session_id: meant,
-            idle_after: TimeDelta::hours(12),
-            now,
-        },
+        Step::Update(position) => ReaderCommand::Update { session_id: meant, position: percent(position), now },
+        Step::End(position) => {
+            ReaderCommand::End { session_id: meant, position: percent(position), timezone: None, now }
+        }
+        Step::EndIdle => ReaderCommand::EndIdle { session_id: meant, idle_after: TimeDelta::hours(12), now },
         Step::Offline(minutes) => ReaderCommand::RecordOffline {
             user_id: id(1),
             timezone: None,
@@ -81,12 +69,9 @@ fn command(step: &Step, number: u128, meant: Uuid, now: DateTime<Utc>) -> Reader
                 device_type: None,
             }],
         },
-        Step::Travel(zone) => ReaderCommand::ChangeProfile {
-            user_id: id(1),
-            timezone: Some(Some(zone)),
-            display_name: None,
-            now,
-        },
+        Step::Travel(zone) => {
+            ReaderCommand::ChangeProfile { user_id: id(1), timezone: Some(Some(zone)), display_name: None, now }
+        }
     }
 }
 
@@ -101,9 +86,7 @@ fn live(steps: &[(Step, i64, bool)]) -> (Reader, Vec<ReaderEvent>) {
             Situation::Reading(active) if *aimed => active.session_id,
             Situation::Reading(_) | Situation::Idle => id(99),
         };
-        for event in
-            ReaderDecider::decide(&reader, &command(step, number, meant, now)).unwrap_or_default()
-        {
+        for event in ReaderDecider::decide(&reader, &command(step, number, meant, now)).unwrap_or_default() {
             ReaderDecider::evolve(&mut reader, &event);
             events.push(event);
         }

@@ -4,8 +4,8 @@ use chrono_tz::Tz;
 use daybook_domain::book::{BookAdded, BookChanged, BookEvent};
 use daybook_domain::event::{DecodeError, DomainEvent, Event};
 use daybook_domain::reading::{
-    DeviceType, EndReason, ReaderEvent, ReaderProfileChanged, ReadingSessionEnded,
-    ReadingSessionStarted, ReadingSessionUpdated,
+    DeviceType, EndReason, ReaderEvent, ReaderProfileChanged, ReadingSessionEnded, ReadingSessionStarted,
+    ReadingSessionUpdated,
 };
 use insta::assert_snapshot;
 
@@ -22,11 +22,7 @@ fn reread(stored: &str) -> Result<Option<Event>, DecodeError> {
     let mut parts = stored.splitn(3, ' ');
     let mut part = || parts.next().unwrap_or_default();
     let (event_type, version, data) = (part(), part(), part());
-    Event::decode(
-        event_type,
-        version.parse().unwrap_or_default(),
-        data.as_bytes(),
-    )
+    Event::decode(event_type, version.parse().unwrap_or_default(), data.as_bytes())
 }
 
 fn read_reader(stored: &str) -> ReaderEvent {
@@ -67,10 +63,7 @@ fn ended() -> ReadingSessionEnded {
 #[test]
 fn a_started_session_is_stored_like_this() {
     assert_snapshot!(stored(&ReaderEvent::ReadingSessionStarted(started())), @r#"ReadingSessionStarted 2 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","start_position":25,"device_type":"mobile","timezone":"Europe/Paris"}"#);
-    let unknown_device = ReadingSessionStarted {
-        device_type: None,
-        ..started()
-    };
+    let unknown_device = ReadingSessionStarted { device_type: None, ..started() };
     assert_snapshot!(stored(&ReaderEvent::ReadingSessionStarted(unknown_device)), @r#"ReadingSessionStarted 2 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","start_position":25,"timezone":"Europe/Paris"}"#);
 }
 
@@ -87,12 +80,7 @@ fn an_updated_session_is_stored_like_this() {
 #[test]
 fn an_ended_session_is_stored_like_this() {
     assert_snapshot!(stored(&ReaderEvent::ReadingSessionEnded(ended())), @r#"ReadingSessionEnded 2 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","ended_at":"2025-10-28T11:15:00.250Z","start_position":25,"end_position":45,"device_type":"tablet","timezone":"Asia/Kathmandu","reason":"offline","client_id":"00000000-0000-0000-0000-000000000004"}"#);
-    let bare = ReadingSessionEnded {
-        device_type: None,
-        client_id: None,
-        reason: EndReason::Idle,
-        ..ended()
-    };
+    let bare = ReadingSessionEnded { device_type: None, client_id: None, reason: EndReason::Idle, ..ended() };
     assert_snapshot!(stored(&ReaderEvent::ReadingSessionEnded(bare)), @r#"ReadingSessionEnded 2 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","ended_at":"2025-10-28T11:15:00.250Z","start_position":25,"end_position":45,"timezone":"Asia/Kathmandu","reason":"idle"}"#);
 }
 
@@ -139,14 +127,8 @@ fn a_changed_book_is_stored_like_this() {
 fn sessions_of_the_system_before_this_one_were_read_in_utc() {
     let old_start = r#"ReadingSessionStarted 1 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","start_position":25,"device_type":"mobile"}"#;
     let old_end = r#"ReadingSessionEnded 1 {"session_id":"00000000-0000-0000-0000-000000000001","user_id":"00000000-0000-0000-0000-000000000002","book_id":"00000000-0000-0000-0000-000000000003","started_at":"2025-10-28T10:30:00Z","ended_at":"2025-10-28T11:15:00.25Z","start_position":25,"end_position":45,"device_type":null,"reason":"requested"}"#;
-    let in_utc = ReadingSessionStarted {
-        timezone: Tz::UTC,
-        ..started()
-    };
-    assert_eq!(
-        read_reader(old_start),
-        ReaderEvent::ReadingSessionStarted(in_utc)
-    );
+    let in_utc = ReadingSessionStarted { timezone: Tz::UTC, ..started() };
+    assert_eq!(read_reader(old_start), ReaderEvent::ReadingSessionStarted(in_utc));
     let in_utc = ReadingSessionEnded {
         timezone: Tz::UTC,
         device_type: None,
@@ -154,42 +136,27 @@ fn sessions_of_the_system_before_this_one_were_read_in_utc() {
         client_id: None,
         ..ended()
     };
-    assert_eq!(
-        read_reader(old_end),
-        ReaderEvent::ReadingSessionEnded(in_utc)
-    );
+    assert_eq!(read_reader(old_end), ReaderEvent::ReadingSessionEnded(in_utc));
 }
 
 #[test]
 fn a_newer_version_is_refused() {
-    for (stored, current) in [
-        ("ReadingSessionStarted 3 {}", 2),
-        ("ReadingSessionUpdated 2 {}", 1),
-        ("BookAdded 2 {}", 1),
-    ] {
+    for (stored, current) in
+        [("ReadingSessionStarted 3 {}", 2), ("ReadingSessionUpdated 2 {}", 1), ("BookAdded 2 {}", 1)]
+    {
         let error = reread(stored).err();
-        assert!(
-            matches!(error, Some(DecodeError::FromTheFuture { known, .. }) if known == current),
-            "{error:?}"
-        );
+        assert!(matches!(error, Some(DecodeError::FromTheFuture { known, .. }) if known == current), "{error:?}");
     }
 }
 
 #[test]
 fn data_that_is_not_of_its_version_is_refused() {
     let too_far = r#"ReadingSessionUpdated 1 {"session_id":"00000000-0000-0000-0000-000000000001","position":101,"reported_at":"2025-10-28T10:45:00Z"}"#;
-    for stored in [
-        too_far,
-        "ReadingSessionStarted 2 {}",
-        "ReadingSessionStarted 1 []",
-        "BookAdded 0 {}",
-        "BookAdded 1 {",
-    ] {
+    for stored in
+        [too_far, "ReadingSessionStarted 2 {}", "ReadingSessionStarted 1 []", "BookAdded 0 {}", "BookAdded 1 {"]
+    {
         let error = reread(stored).err();
-        assert!(
-            matches!(error, Some(DecodeError::Malformed { .. })),
-            "{stored}: {error:?}"
-        );
+        assert!(matches!(error, Some(DecodeError::Malformed { .. })), "{stored}: {error:?}");
     }
 }
 
@@ -199,8 +166,5 @@ fn a_name_of_no_family_is_no_event_here() {
     assert!(
         matches!(ReaderEvent::decode("BookAdded", 1, b"{}"), Err(DecodeError::UnknownType(name)) if name == "BookAdded")
     );
-    assert!(matches!(
-        BookEvent::decode("SaleRecorded", 1, b"{}"),
-        Err(DecodeError::UnknownType(_))
-    ));
+    assert!(matches!(BookEvent::decode("SaleRecorded", 1, b"{}"), Err(DecodeError::UnknownType(_))));
 }

@@ -160,6 +160,7 @@ impl SqliteEngine {
 
     /// Writes what is waiting, then closes the file.
     pub(crate) fn close(&self) {
+        self.readers.close();
         drop(self.jobs.lock().ok().and_then(|mut jobs| jobs.take()));
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread

@@ -53,7 +53,8 @@ impl ReadPool {
         &self,
         read: impl FnOnce(&ReadConnection) -> Result<R, ReadError> + Send + 'static,
     ) -> Result<R, ReadError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| ReadError::Closed)?;
+        let permits = Arc::clone(&self.permits);
+        let permit = Arc::clone(&permits).acquire_owned().await.map_err(|_| ReadError::Closed)?;
         let (path, free, names) = (self.path.clone(), Arc::clone(&self.free), Arc::clone(&self.names));
         let run = move || {
             let pooled = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -62,11 +63,27 @@ impl ReadPool {
                 None => ReadConnection { connection: schema::open_for_reading(&path)?, names },
             };
             let result = read(&connection);
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            // After the log was closed the connection ends here.
+            if !permits.is_closed() {
+                free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
             drop(permit);
             result
         };
-        tokio::task::spawn_blocking(run).await.map_err(|_| ReadError::Closed)?
+        match tokio::task::spawn_blocking(run).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                // A bug in what the caller does with an event is the caller's.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => Err(ReadError::Closed),
+            },
+        }
+    }
+
+    /// Refuses to read from now on; reads under way come to their end.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -167,11 +184,19 @@ impl ReadConnection {
             let (version, position, count): (i64, i64, i64) = (run.get(0)?, run.get(1)?, run.get(2)?);
             let (low, high) = match direction {
                 Direction::Forward => (position + (from - version).clamp(0, count), position + count - 1),
-                Direction::Backward => (position, position + count.min(from.saturating_sub(version).saturating_add(1)) - 1),
+                Direction::Backward => {
+                    (position, position + count.min(from.saturating_sub(version).saturating_add(1)) - 1)
+                }
             };
             let (sql, low, high) = match direction {
-                Direction::Forward => ("position >= ?1 AND position <= ?2 ORDER BY position", low, high.min(low.saturating_add(left - 1))),
-                Direction::Backward => ("position >= ?1 AND position <= ?2 ORDER BY position DESC", low.max(high.saturating_sub(left - 1)), high),
+                Direction::Forward => {
+                    ("position >= ?1 AND position <= ?2 ORDER BY position", low, high.min(low.saturating_add(left - 1)))
+                }
+                Direction::Backward => (
+                    "position >= ?1 AND position <= ?2 ORDER BY position DESC",
+                    low.max(high.saturating_sub(left - 1)),
+                    high,
+                ),
             };
             let mut events = self.connection.prepare_cached(&format!("{COLUMNS} WHERE {sql}"))?;
             let mut visited = 0;
@@ -189,7 +214,9 @@ impl ReadConnection {
         let Some(stream_id) = self.stream_number(stream)? else { return Ok(None) };
         let last = self
             .connection
-            .prepare_cached("SELECT version + count FROM stream_runs WHERE stream_id = ?1 ORDER BY version DESC LIMIT 1")?
+            .prepare_cached(
+                "SELECT version + count FROM stream_runs WHERE stream_id = ?1 ORDER BY version DESC LIMIT 1",
+            )?
             .query_row([stream_id], |row| row.get::<_, i64>(0))
             .optional()?;
         Ok(last.map(i64::cast_unsigned))
@@ -268,8 +295,9 @@ impl ReadConnection {
         kinds: Option<&HashSet<i64>>,
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Visited, ReadError> {
-        let mut events =
-            self.connection.prepare_cached(&format!("{COLUMNS} WHERE position > ?1 AND position <= ?2 ORDER BY position"))?;
+        let mut events = self
+            .connection
+            .prepare_cached(&format!("{COLUMNS} WHERE position > ?1 AND position <= ?2 ORDER BY position"))?;
         let mut visited = 0;
         let range = (after.to_sql(), last.to_sql());
         let stopped = self.visit_rows(&mut events, range, kinds, limit, &mut visited, visit)?;
@@ -314,9 +342,9 @@ impl ReadConnection {
     }
 
     fn next_block(&self, kinds: &HashSet<i64>, from: u64) -> Result<Option<u64>, ReadError> {
-        let mut find = self
-            .connection
-            .prepare_cached("SELECT block FROM kind_blocks WHERE kind_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1")?;
+        let mut find = self.connection.prepare_cached(
+            "SELECT block FROM kind_blocks WHERE kind_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1",
+        )?;
         let mut next = None;
         for kind in kinds {
             let found = find.query_row((kind, from.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
@@ -360,10 +388,9 @@ impl ReadConnection {
             return Ok(name);
         }
         let mut find = self.connection.prepare_cached("SELECT name FROM streams WHERE stream_id = ?1")?;
-        let name: String = find
-            .query_row([stream_id], |row| row.get(0))
-            .optional()?
-            .ok_or_else(|| ReadError::Corrupt(format!("stream {stream_id} of an event is not in the table of streams")))?;
+        let name: String = find.query_row([stream_id], |row| row.get(0)).optional()?.ok_or_else(|| {
+            ReadError::Corrupt(format!("stream {stream_id} of an event is not in the table of streams"))
+        })?;
         let name = StreamId::from(name);
         self.names.streams.insert(stream_id, name.clone());
         Ok(name)

@@ -24,6 +24,8 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(in_engine)?;
+    // First of all, as the settings below change a file.
+    let format = identify(&connection, path)?;
     connection
         .execute_batch(&format!(
             "PRAGMA busy_timeout = 10000;
@@ -37,15 +39,13 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
              PRAGMA wal_autocheckpoint = {WAL_PAGES};"
         ))
         .map_err(in_engine)?;
-    migrate(connection, path)
+    migrate(connection, format).map_err(in_engine)
 }
 
 /// A reader's connection: it cannot write.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.execute_batch(
         "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
     )?;
@@ -53,31 +53,31 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, OpenError> {
+/// The format of the file, from 0 for a new one; refuses what is not a log, or a newer build's.
+fn identify(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(in_engine);
-    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(in_engine)?;
-    if application != APPLICATION_ID && tables > 0 {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(in_engine);
+    let found = number("PRAGMA user_version")?;
+    match number("PRAGMA application_id")? {
+        APPLICATION_ID => {}
+        0 if found == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => {}
+        _ => return Err(OpenError::Foreign { path: path.to_owned() }),
     }
     let known = MIGRATIONS.len();
-    let done = usize::try_from(found).ok().filter(|found| *found <= known).ok_or_else(|| OpenError::TooNew {
+    usize::try_from(found).ok().filter(|found| *found <= known).ok_or_else(|| OpenError::TooNew {
         path: path.to_owned(),
         found,
         known: i64::try_from(known).unwrap_or(i64::MAX),
-    })?;
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
-        let run = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(sql)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
-            transaction.commit()
-        };
-        run(&mut connection).map_err(in_engine)?;
+    })
+}
+
+fn migrate(mut connection: Connection, format: usize) -> rusqlite::Result<Connection> {
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(format) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
     }
     Ok(connection)
 }

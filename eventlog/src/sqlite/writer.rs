@@ -34,9 +34,15 @@ const PURGE_EVERY: Duration = Duration::from_mins(5);
 const PURGE_ROWS_MAX: i64 = 5_000;
 
 pub(super) enum Job {
-    Append { append: Append, reply: Reply, _room: Room },
+    Append {
+        append: Append,
+        reply: Reply,
+        _room: Room,
+    },
     /// Tries a small write; answers whether it went through.
-    Probe { reply: oneshot::Sender<bool> },
+    Probe {
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
@@ -109,10 +115,13 @@ impl Writer {
         let mut replies = Vec::with_capacity(group.len());
         let mut rooms = Vec::with_capacity(group.len());
         let before = self.state.position;
-        let written = self.write(group.drain(..).map(|(append, reply, room)| {
-            rooms.push(room);
-            (append, reply)
-        }), &mut replies);
+        let written = self.write(
+            group.drain(..).map(|(append, reply, room)| {
+                rooms.push(room);
+                (append, reply)
+            }),
+            &mut replies,
+        );
         match written {
             Ok(()) => {
                 self.writable.store(true, Ordering::Release);
@@ -216,11 +225,11 @@ impl Writer {
     /// For each part `None` when all its events are new, else the first positions of those that are there already.
     fn plan(&mut self, parts: &[StreamAppend]) -> Result<Vec<Option<HashMap<Uuid, Position>>>, Refused> {
         // The versions the streams will have after the parts before, as far as this append changes them.
-        let mut ahead: Vec<(&StreamId, Version)> = Vec::new();
+        let mut ahead: HashMap<&StreamId, Version> = HashMap::new();
         let mut plan = Vec::with_capacity(parts.len());
         for part in parts {
-            let next = match ahead.iter().find(|(stream, _)| *stream == &part.stream) {
-                Some((_, next)) => *next,
+            let next = match ahead.get(&part.stream) {
+                Some(next) => *next,
                 None => self.state.stream(&self.connection, &part.stream)?.map_or(0, |head| head.next),
             };
             let known = self.known_events(part)?;
@@ -229,8 +238,7 @@ impl Writer {
             if (fresh > 0 || part.events.is_empty()) && !part.expected.holds_for(next) {
                 return Err(AppendError::Conflict { stream: part.stream.clone(), expected: part.expected, next }.into());
             }
-            ahead.retain(|(stream, _)| *stream != &part.stream);
-            ahead.push((&part.stream, next + fresh as u64));
+            ahead.insert(&part.stream, next + fresh as u64);
             plan.push(known);
         }
         Ok(plan)
@@ -239,7 +247,9 @@ impl Writer {
     fn known_events(&self, part: &StreamAppend) -> Result<Option<HashMap<Uuid, Position>>, Refused> {
         let mut any = false;
         for run in insert::id_runs(&part.events) {
-            any |= self.id_holder(run.last)?.is_some_and(|(first, _, count)| first + u128::from(count) > run.first);
+            any |= self
+                .id_holder(run.last)?
+                .is_some_and(|(first, _, count)| run.first.saturating_sub(first) < u128::from(count));
         }
         if !any {
             return Ok(None);
@@ -325,7 +335,13 @@ impl Writer {
 
     /// A write of one page, to see whether there is room again.
     fn probe(&mut self) -> bool {
-        let fits = self.connection.execute_batch("BEGIN IMMEDIATE; UPDATE head SET position = position; COMMIT");
+        // There and back: what does not change a page is not written.
+        let fits = self.connection.execute_batch(
+            "BEGIN IMMEDIATE;
+             UPDATE head SET position = position + 1;
+             UPDATE head SET position = position - 1;
+             COMMIT",
+        );
         if fits.is_err() && !self.connection.is_autocommit() {
             // What failed to commit is rolled back; a failure here shows in the next write.
             let _ = self.connection.execute_batch("ROLLBACK");

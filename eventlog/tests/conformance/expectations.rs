@@ -6,7 +6,7 @@ use daybook_eventlog::{
     Log,
 };
 
-use super::{Engine, append, event, everything, stream, try_append};
+use super::{Engine, append, event, everything, opened, stream, try_append};
 
 async fn refused(log: &Log, expected: ExpectedVersion, next: u64) {
     let refused = try_append(log, Append::to(stream("reader-1"), expected, vec![event("Started", 9)])).await;
@@ -19,7 +19,7 @@ async fn refused(log: &Log, expected: ExpectedVersion, next: u64) {
 }
 
 pub async fn no_stream_is_taken_once<E: Engine>() {
-    let log = E::fresh().await.keep_open().await;
+    let (_place, log) = opened::<E>().await;
     append(&log, "reader-1", NoStream, vec![event("Started", 0)]).await;
     refused(&log, NoStream, 1).await;
     append(&log, "reader-2", NoStream, vec![event("Started", 0)]).await;
@@ -27,7 +27,7 @@ pub async fn no_stream_is_taken_once<E: Engine>() {
 }
 
 pub async fn exact_is_the_version_of_the_last_event<E: Engine>() {
-    let log = E::fresh().await.keep_open().await;
+    let (_place, log) = opened::<E>().await;
     refused(&log, Exact(0), 0).await;
     append(&log, "reader-1", NoStream, vec![event("Started", 0), event("Updated", 1)]).await;
     refused(&log, Exact(0), 2).await;
@@ -39,7 +39,7 @@ pub async fn exact_is_the_version_of_the_last_event<E: Engine>() {
 }
 
 pub async fn any_takes_whatever_is_there<E: Engine>() {
-    let log = E::fresh().await.keep_open().await;
+    let (_place, log) = opened::<E>().await;
     for version in 0..3 {
         append(&log, "reader-1", Any, vec![event("Started", version)]).await;
         assert_eq!(log.last_version(&stream("reader-1")).await.unwrap(), Some(version));
@@ -47,7 +47,7 @@ pub async fn any_takes_whatever_is_there<E: Engine>() {
 }
 
 pub async fn of_two_writers_with_the_same_expectation_one_wins<E: Engine>() {
-    let log = E::fresh().await.keep_open().await;
+    let (_place, log) = opened::<E>().await;
     for round in 0..50 {
         let expected = ExpectedVersion::before(round);
         let racer = || try_append(&log, Append::to(stream("reader-1"), expected, vec![event("Started", round)]));

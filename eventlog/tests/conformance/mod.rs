@@ -119,11 +119,17 @@ macro_rules! conformance {
         })+
     };
 }
-pub(crate) use conformance;
 
 /// A fact that waits for something that never comes fails instead of hanging.
 pub async fn within_a_minute<T>(fact: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), fact).await.expect("a condition that never came true")
+}
+
+/// A new log, and its place, which has to outlive it.
+pub async fn opened<E: Engine>() -> (E, Log) {
+    let place = E::fresh().await;
+    let log = place.open().await;
+    (place, log)
 }
 
 pub fn stream(name: &str) -> StreamId {

@@ -55,10 +55,15 @@ impl Model {
     pub fn stream(&self, name: &StreamId, from: Option<Version>, direction: Direction, limit: usize) -> Vec<Fact> {
         let of_stream = self.facts.iter().filter(|fact| fact.stream == *name);
         match direction {
-            Direction::Forward => of_stream.filter(|fact| fact.version >= from.unwrap_or(0)).take(limit).cloned().collect(),
-            Direction::Backward => {
-                of_stream.rev().filter(|fact| from.is_none_or(|from| fact.version <= from)).take(limit).cloned().collect()
+            Direction::Forward => {
+                of_stream.filter(|fact| fact.version >= from.unwrap_or(0)).take(limit).cloned().collect()
             }
+            Direction::Backward => of_stream
+                .rev()
+                .filter(|fact| from.is_none_or(|from| fact.version <= from))
+                .take(limit)
+                .cloned()
+                .collect(),
         }
     }
 

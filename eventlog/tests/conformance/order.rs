@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use daybook_eventlog::{Append, AppendError, ExpectedVersion, Filter, Log, Position};
+use daybook_eventlog::{
+    Append, AppendError, Direction, ExpectedVersion, Filter, Log, Position, RecordedEvent, StreamId,
+};
 use uuid::Uuid;
 
 use super::{Dice, Engine, append_any, assert_gapless, event, event_with_id, everything, stream, try_append};
@@ -75,10 +77,8 @@ async fn write(log: Log, writer: u64, acknowledged: Arc<AtomicU64>) -> Vec<(Uuid
     written
 }
 
-use daybook_eventlog::StreamId;
-
 /// Reads on and on beside the writers: whatever it has passed must be final.
-async fn follow(log: Log, done: Arc<AtomicBool>) -> Vec<daybook_eventlog::RecordedEvent> {
+async fn follow(log: Log, done: Arc<AtomicBool>) -> Vec<RecordedEvent> {
     let mut seen = Vec::new();
     loop {
         let last_round = done.load(Ordering::Acquire);
@@ -110,5 +110,5 @@ pub async fn recorded_times_rise_with_positions<E: Engine>() {
     assert!(events.windows(2).all(|pair| pair[0].recorded_at <= pair[1].recorded_at));
     assert!(events[0].recorded_at.timestamp_micros() >= before.timestamp_micros());
     assert!(events[40].recorded_at <= chrono::Utc::now());
-    assert_eq!(log.read_stream(&stream("reader-1"), Some(40), daybook_eventlog::Direction::Forward, 9).await.unwrap(), events[40..]);
+    assert_eq!(log.read_stream(&stream("reader-1"), Some(40), Direction::Forward, 9).await.unwrap(), events[40..]);
 }

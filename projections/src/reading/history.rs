@@ -206,8 +206,18 @@ type SessionRow = (Uuid, Uuid, Uuid, i64, Option<i64>, u8, u8, Option<String>, S
 
 impl From<SessionRow> for Session {
     fn from(row: SessionRow) -> Self {
-        let (id, user_id, book_id, started_at, ended_at, start_position, end_position, device_type, timezone, total_pages) =
-            row;
+        let (
+            id,
+            user_id,
+            book_id,
+            started_at,
+            ended_at,
+            start_position,
+            end_position,
+            device_type,
+            timezone,
+            total_pages,
+        ) = row;
         Self {
             id,
             user_id,

@@ -36,8 +36,8 @@ pub(super) struct StreamHead {
 
 impl Heads {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let (position, checksum): (i64, i64) = connection
-            .query_row("SELECT position, checksum FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (position, checksum): (i64, i64) =
+            connection.query_row("SELECT position, checksum FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let recorded_at = connection
             .query_row("SELECT recorded_at FROM events WHERE position = ?1", [position], |row| row.get(0))
             .optional()?;
@@ -78,7 +78,9 @@ impl Heads {
                 "SELECT stream_id, coalesce((SELECT version + count FROM stream_runs r WHERE r.stream_id = s.stream_id
                  ORDER BY version DESC LIMIT 1), 0) FROM streams s WHERE name = ?1",
             )?
-            .query_row([name.as_str()], |row| Ok(StreamHead { id: row.get(0)?, next: row.get::<_, i64>(1)?.cast_unsigned() }))
+            .query_row([name.as_str()], |row| {
+                Ok(StreamHead { id: row.get(0)?, next: row.get::<_, i64>(1)?.cast_unsigned() })
+            })
             .optional()?;
         if let Some(head) = head {
             self.streams.insert(name.clone(), head);
@@ -167,9 +169,12 @@ impl<'a> Inserter<'a> {
 
     fn index(&self, head: StreamHead, first: Position, events: &[&NewEvent]) -> rusqlite::Result<()> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        self.connection
-            .prepare_cached("INSERT INTO stream_runs VALUES (?1, ?2, ?3, ?4)")?
-            .execute((head.id, head.next.cast_signed(), first.to_sql(), count))?;
+        self.connection.prepare_cached("INSERT INTO stream_runs VALUES (?1, ?2, ?3, ?4)")?.execute((
+            head.id,
+            head.next.cast_signed(),
+            first.to_sql(),
+            count,
+        ))?;
         let mut add = self.connection.prepare_cached("INSERT INTO id_runs VALUES (?1, ?2, ?3)")?;
         for run in id_runs(events.iter().copied()) {
             let count = i64::try_from(run.last - run.first + 1).unwrap_or(i64::MAX);

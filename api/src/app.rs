@@ -1,0 +1,58 @@
+//! What handlers work with: the log by its repositories, and the read models.
+
+use std::time::Duration;
+
+use daybook_domain::{book::BookDecider, reading::ReaderDecider};
+use daybook_eventlog::{Log, Position, Repository};
+use daybook_projections::{Progress, ReadModels};
+
+use crate::http::Problem;
+
+/// States of readers kept in memory: a few hundred bytes each.
+const READERS_MAX: usize = 50_000;
+/// States of books kept in memory.
+const BOOKS_MAX: usize = 20_000;
+/// How long a read waits for the read models.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pieces of the running server. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Where everything is written.
+    pub log: Log,
+    /// The rules of books.
+    pub books: Repository<BookDecider>,
+    /// The rules of readers.
+    pub readers: Repository<ReaderDecider>,
+    /// Where everything is read.
+    pub models: ReadModels,
+    /// How far the read models are.
+    pub progress: Progress,
+}
+
+impl App {
+    /// The pieces on top of a log and its read models.
+    #[must_use]
+    pub fn new(log: Log, models: ReadModels, progress: Progress) -> Self {
+        Self {
+            books: Repository::new(log.clone(), BOOKS_MAX),
+            readers: Repository::new(log.clone(), READERS_MAX),
+            log,
+            models,
+            progress,
+        }
+    }
+
+    /// Waits until these read models show every write that was answered before now, and `after`, if the caller named
+    /// a position: what has been answered can be read, by anyone.
+    ///
+    /// # Errors
+    /// 503 when the read models are too far behind.
+    pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
+        let wanted = self.log.head().max(after.unwrap_or(Position::START));
+        self.progress.reached(projections, wanted, PATIENCE).await.map_err(|lagging| {
+            tracing::warn!(%lagging, "a read was not answered in time");
+            Problem::unavailable("What was asked for cannot be shown yet: try again shortly.", 1)
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests that write: the body as a command's fields, the cause of the events, the answer with its position.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use daybook_eventlog::{Answer, AppendError, Cause, ExecuteError, Executed, Metadata, RequestKey};
+use serde::Serialize;
+
+use super::body::JsonBody;
+use super::fields::Fields;
+use super::idempotency::{self, BodyFingerprint};
+use super::{Problem, RequestId};
+use crate::auth::Caller;
+
+const DAYBOOK_POSITION: HeaderName = HeaderName::from_static("daybook-position");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A body that is read field by field.
+pub trait Body: Sized {
+    /// Takes its fields; what is wrong with them is remembered by `fields`.
+    fn read(fields: &mut Fields<'_>) -> Self;
+}
+
+/// A request that writes, with `C` (a kind of caller) as its author.
+pub struct Write<C, B> {
+    /// Who asks.
+    pub caller: C,
+    /// What is asked.
+    pub body: B,
+    /// What the events will tell about where they come from.
+    pub cause: Cause,
+}
+
+impl<S, C, B> FromRequest<S> for Write<C, B>
+where
+    S: Send + Sync,
+    C: FromRequestParts<S, Rejection = Problem> + AsRef<Caller> + Send,
+    B: Body,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let caller = C::from_request_parts(&mut parts, state).await?;
+        let subject = &caller.as_ref().subject;
+        let scope = idempotency::scope(&parts.headers, subject, &parts.method, parts.uri.path())?;
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
+        let metadata =
+            Metadata { actor: Some(subject.clone()), correlation_id: request_id.clone(), causation_id: request_id };
+        let JsonBody(bytes) = JsonBody::from_request(Request::from_parts(parts, body), state).await?;
+        let request = scope.map(|scope| RequestKey {
+            caller: scope.caller,
+            route: scope.route,
+            key: scope.key,
+            fingerprint: BodyFingerprint::of(&bytes).0,
+        });
+        let mut fields = Fields::from_json(&bytes)?;
+        let body = B::read(&mut fields);
+        fields.finish()?;
+        Ok(Self { caller, body, cause: Cause { metadata, request } })
+    }
+}
+
+/// A JSON answer of this status.
+pub fn answer(status: StatusCode, body: &impl Serialize) -> Answer {
+    // Answers are plain structs, which always serialise.
+    Answer { status: status.as_u16(), body: serde_json::to_vec(body).unwrap_or_default() }
+}
+
+/// The answer on the wire, with the position of the last event that it caused.
+pub fn respond(executed: Executed) -> Response {
+    let status = StatusCode::from_u16(executed.answer.status).unwrap_or(StatusCode::OK);
+    let position = HeaderValue::from(executed.position.get());
+    (status, [(header::CONTENT_TYPE, JSON), (DAYBOOK_POSITION, position)], executed.answer.body).into_response()
+}
+
+/// What a failed write is answered; `refusal` answers the decider's no.
+pub fn problem<R: std::error::Error + Send + Sync + 'static>(
+    error: ExecuteError<R>,
+    refusal: impl FnOnce(R) -> Problem,
+) -> Problem {
+    match error {
+        ExecuteError::Rejected(rejection) => refusal(rejection),
+        ExecuteError::Conflict | ExecuteError::Append(AppendError::Conflict { .. }) => {
+            Problem::conflict("Others kept changing the same thing: look at it again and repeat the request.")
+        }
+        ExecuteError::Append(error) => append_problem(&error),
+        error @ (ExecuteError::Read(_) | ExecuteError::Decode(_)) => Problem::internal(&error),
+    }
+}
+
+/// What an append that the log refused is answered.
+pub fn append_problem(error: &AppendError) -> Problem {
+    match error {
+        AppendError::KeyReused => {
+            Problem::unprocessable("This Idempotency-Key was used with another body: use a new key.")
+        }
+        AppendError::QueueFull => {
+            Problem::unavailable("More is being written than the disk takes. Nothing was written: try again.", 1)
+        }
+        AppendError::Closed => Problem::unavailable("The server is stopping. Nothing was written: try again.", 2),
+        AppendError::StorageFull(_) => Problem::insufficient_storage(error).retry_after(10),
+        AppendError::Conflict { .. }
+        | AppendError::IdReused { .. }
+        | AppendError::Invalid(_)
+        | AppendError::Storage(_) => Problem::internal(error),
+    }
+}

@@ -1,0 +1,61 @@
+//! The OpenAPI document: made from the routes that are served, so that it cannot know others.
+
+use std::collections::BTreeMap;
+
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{PathItem, Paths};
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi, RefOr, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{http, ops, reading};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Daybook",
+    description = "An event-sourced backend on an append-only log.\n\nEvery write that answers success is on disk, and \
+                   every read after it shows it. The answer to a write carries `Daybook-Position`; a read may carry \
+                   `Daybook-After` to wait for a position. Writes may carry `Idempotency-Key`. Errors are RFC 9457 \
+                   problems.",
+    license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+))]
+struct Document;
+
+/// The whole document.
+pub fn document() -> OpenApi {
+    let operations = OpenApiRouter::new().merge(ops::routes()).to_openapi();
+    let mut document = Document::openapi();
+    document.merge(OpenApiRouter::new().merge(reading::routes()).to_openapi());
+    document.merge(operations);
+    let components = document.components.get_or_insert_with(Components::new);
+    components.schemas.extend(http::openapi::problem_schemas());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    for body in request_bodies(&document.paths) {
+        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&body) {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    document
+}
+
+/// The names of the schemas of bodies that are sent here: an unknown field in one of them is an error.
+fn request_bodies(paths: &Paths) -> Vec<String> {
+    let operations = |item: &PathItem| [item.post.clone(), item.put.clone()].into_iter().flatten();
+    let bodies = paths.paths.values().flat_map(operations).filter_map(|operation| operation.request_body);
+    let inline = bodies.filter_map(|body| match body {
+        RefOr::T(body) => Some(body.content),
+        RefOr::Ref(_) => None,
+    });
+    let schemas = inline.flat_map(BTreeMap::into_values).filter_map(|content| match content {
+        RefOr::T(content) => content.schema,
+        RefOr::Ref(_) => None,
+    });
+    let name = |schema: RefOr<Schema>| match schema {
+        RefOr::Ref(reference) => reference.ref_location.rsplit('/').next().map(str::to_owned),
+        RefOr::T(_) => None,
+    };
+    schemas.filter_map(name).collect()
+}

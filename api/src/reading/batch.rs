@@ -1,0 +1,289 @@
+//! Finished sessions of devices that were offline.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
+use daybook_eventlog::{AppendError, Decided, ExecuteError};
+use daybook_projections::library;
+use daybook_projections::reading::history::{self, Session};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::reader::Reader;
+use super::session::Device;
+use super::sessions::{readable_book, stream};
+use super::zone::AskedZone;
+use crate::app::App;
+use crate::http::Problem;
+use crate::http::fields::{FieldValue, Fields};
+use crate::http::openapi::WriteProblems;
+use crate::http::write::{Body, Write, answer, problem, respond};
+
+const SESSIONS_MAX: usize = 100;
+const SESSION_HOURS_MAX: i64 = 24;
+const CONFLICT_RETRIES_MAX: usize = 8;
+
+/// Finished sessions.
+#[derive(ToSchema)]
+pub struct OfflineSessions {
+    #[schema(value_type = Vec<OfflineSessionItem>, min_items = 1, max_items = 100)]
+    sessions: Items,
+}
+
+/// A session that was read without a connection. An item that is malformed is answered as an error of its own.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes an item; `Item::read` reads it")]
+pub struct OfflineSessionItem {
+    /// The device's own id for the session: sent again, it is the same session.
+    client_id: Uuid,
+    book_id: Uuid,
+    started_at: DateTime<Utc>,
+    /// Not in the future, not before the start, at most 24 h after it.
+    ended_at: DateTime<Utc>,
+    #[schema(minimum = 0, maximum = 100)]
+    start_position: u8,
+    #[schema(minimum = 0, maximum = 100)]
+    end_position: u8,
+    device_type: Option<Device>,
+}
+
+/// What became of each session, in the order of the request.
+#[derive(Serialize, ToSchema)]
+pub struct Recorded {
+    results: Vec<RecordedItem>,
+}
+
+/// What became of one session.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct RecordedItem {
+    /// As it was sent; null when there was none to read.
+    #[schema(required)]
+    client_id: Option<String>,
+    success: bool,
+    /// The session's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    /// What is wrong with the item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Record finished sessions
+#[utoipa::path(
+    post,
+    path = "/api/v1/reading-sessions/batch",
+    tag = "Reading sessions",
+    request_body = OfflineSessions,
+    params(("X-Timezone" = Option<String>, Header, description = "IANA zone whose calendar the sessions count in")),
+    responses((status = 200, description = "A result for each session, in order", body = Recorded), WriteProblems)
+)]
+pub async fn record(
+    State(app): State<App>,
+    zone: AskedZone,
+    request: Write<Reader, OfflineSessions>,
+) -> Result<Response, Problem> {
+    let reader = request.caller.id;
+    let stream = stream(reader);
+    let failed = |error| problem(error, |rejection| Problem::internal(&rejection));
+    let items = Items::checked(request.body.sessions, &app, reader).await?;
+    for _ in 0..=CONFLICT_RETRIES_MAX {
+        if let Some(executed) = app.readers.already_answered(&request.cause).await.map_err(failed)? {
+            return Ok(respond(executed));
+        }
+        // While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when
+        // the events are appended.
+        let mut locked = app.readers.lock(&stream).await.map_err(failed)?;
+        app.caught_up(&[history::NAME, library::NAME], None).await?;
+        let known = known_sessions(&app, &items).await?;
+        let (sessions, results) = sort_out(&items, known);
+        let command = ReaderCommand::RecordOffline { user_id: reader, timezone: zone.asked(), sessions };
+        let render =
+            move |_: Decided<'_, ReaderDecider>| answer(StatusCode::OK, &Recorded { results: results.clone() });
+        match locked.execute(&command, &request.cause, Arc::new(render)).await {
+            Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
+            outcome => return outcome.map(respond).map_err(failed),
+        }
+    }
+    Err(failed(ExecuteError::Conflict))
+}
+
+/// The items as they came, not yet looked at.
+#[derive(Default)]
+struct Items(Vec<Box<RawValue>>);
+
+impl FieldValue for Items {
+    fn placeholder() -> Self {
+        Self::default()
+    }
+
+    fn from_json(value: &serde_json::Value) -> Result<Self, String> {
+        let items = value.as_array().filter(|items| (1..=SESSIONS_MAX).contains(&items.len()));
+        let items = items.ok_or_else(|| format!("must be a list of 1 to {SESSIONS_MAX} sessions"))?;
+        let raw = |item| serde_json::value::to_raw_value(item).map_err(|error| error.to_string());
+        items.iter().map(raw).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn from_text(_: &str) -> Result<Self, String> {
+        Err("must be a list".to_owned())
+    }
+}
+
+impl Body for OfflineSessions {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self { sessions: fields.required("sessions") }
+    }
+}
+
+/// An item that is well formed, and what identifies one that is not.
+enum Item {
+    Good(OfflineSession),
+    Bad { client_id: Option<String>, error: String },
+}
+
+impl Items {
+    /// Reads each item and looks its book up.
+    async fn checked(items: Self, app: &App, reader: Uuid) -> Result<Vec<Item>, Problem> {
+        let now = Utc::now();
+        let mut books: HashMap<Uuid, bool> = HashMap::new();
+        let mut checked = Vec::with_capacity(items.0.len());
+        for raw in items.0 {
+            let item = Item::read(&raw, reader, now);
+            let Item::Good(session) = item else {
+                checked.push(item);
+                continue;
+            };
+            let readable = match books.get(&session.book_id) {
+                Some(readable) => *readable,
+                None => {
+                    let readable = match readable_book(app, session.book_id, reader).await {
+                        Ok(_) => true,
+                        Err(problem) if problem.status() == StatusCode::NOT_FOUND => false,
+                        Err(problem) => return Err(problem),
+                    };
+                    books.insert(session.book_id, readable);
+                    readable
+                }
+            };
+            checked.push(if readable {
+                Item::Good(session)
+            } else {
+                Item::bad(&session, "book_id: the book is unknown, or not yours to read")
+            });
+        }
+        Ok(checked)
+    }
+}
+
+impl Item {
+    fn bad(session: &OfflineSession, error: &str) -> Self {
+        Self::Bad { client_id: Some(session.client_id.to_string()), error: error.to_owned() }
+    }
+
+    fn read(raw: &RawValue, reader: Uuid, now: DateTime<Utc>) -> Self {
+        let bytes = raw.get().as_bytes();
+        Self::parse(bytes, reader, now).unwrap_or_else(|problem| {
+            let sent = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+            let client_id = sent.get("client_id").and_then(|id| id.as_str()).map(str::to_owned);
+            let errors = problem.errors().iter().map(|error| format!("{}: {}", error.field, error.message));
+            Self::Bad { client_id, error: errors.collect::<Vec<_>>().join("; ") }
+        })
+    }
+
+    fn parse(bytes: &[u8], reader: Uuid, now: DateTime<Utc>) -> Result<Self, Problem> {
+        let mut fields = Fields::from_json(bytes)?;
+        let client_id: Uuid = fields.required("client_id");
+        let started_at: DateTime<Utc> = fields.required("started_at");
+        let ended_at: DateTime<Utc> = fields.required("ended_at");
+        let session = OfflineSession {
+            session_id: offline_session_id(reader, client_id),
+            client_id,
+            book_id: fields.required("book_id"),
+            // As precise as they are stored, so that a repetition compares equal.
+            started_at: started_at.trunc_subsecs(6),
+            ended_at: ended_at.trunc_subsecs(6),
+            start_position: fields.required::<Percent>("start_position"),
+            end_position: fields.required::<Percent>("end_position"),
+            device_type: fields.optional::<DeviceType>("device_type"),
+        };
+        if session.ended_at > now {
+            fields.invalid("ended_at", "must not be in the future");
+        }
+        if session.ended_at < session.started_at {
+            fields.invalid("ended_at", "must not be before started_at");
+        }
+        if session.ended_at - session.started_at > TimeDelta::hours(SESSION_HOURS_MAX) {
+            fields.invalid("ended_at", format!("must be at most {SESSION_HOURS_MAX} h after started_at"));
+        }
+        if session.end_position < session.start_position {
+            fields.invalid("end_position", "must not be before start_position");
+        }
+        fields.finish()?;
+        Ok(Self::Good(session))
+    }
+}
+
+async fn known_sessions(app: &App, items: &[Item]) -> Result<HashMap<Uuid, OfflineSession>, Problem> {
+    let ids: Vec<Uuid> = items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Good(session) => Some(session.session_id),
+            Item::Bad { .. } => None,
+        })
+        .collect();
+    let known = history::sessions(&app.models, &ids).await.map_err(|error| Problem::internal(&error))?;
+    Ok(known.into_iter().map(|session| (session.id, as_sent(&session))).collect())
+}
+
+/// A recorded session in the shape it was sent in; its client id is not compared, the session's id stands for it.
+fn as_sent(session: &Session) -> OfflineSession {
+    OfflineSession {
+        session_id: session.id,
+        client_id: Uuid::nil(),
+        book_id: session.book_id,
+        started_at: session.started_at,
+        ended_at: session.ended_at.unwrap_or(session.started_at),
+        start_position: Percent::new(session.start_position).unwrap_or_default(),
+        end_position: Percent::new(session.end_position).unwrap_or_default(),
+        device_type: session.device_type.as_deref().and_then(|device| device.parse().ok()),
+    }
+}
+
+/// What is new, and what to answer for each item.
+fn sort_out(items: &[Item], mut known: HashMap<Uuid, OfflineSession>) -> (Vec<OfflineSession>, Vec<RecordedItem>) {
+    let mut new = Vec::new();
+    let mut results = Vec::with_capacity(items.len());
+    for item in items {
+        results.push(match item {
+            Item::Bad { client_id, error } => {
+                RecordedItem { client_id: client_id.clone(), success: false, id: None, error: Some(error.clone()) }
+            }
+            Item::Good(session) => {
+                let client_id = Some(session.client_id.to_string());
+                let compared = OfflineSession { client_id: Uuid::nil(), ..session.clone() };
+                match known.get(&session.session_id) {
+                    Some(recorded) if *recorded != compared => RecordedItem {
+                        client_id,
+                        success: false,
+                        id: None,
+                        error: Some("client_id: was used for another session".to_owned()),
+                    },
+                    recorded => {
+                        if recorded.is_none() {
+                            new.push(session.clone());
+                            known.insert(session.session_id, compared);
+                        }
+                        RecordedItem { client_id, success: true, id: Some(session.session_id), error: None }
+                    }
+                }
+            }
+        });
+    }
+    (new, results)
+}

@@ -1,0 +1,35 @@
+//! The reading app's surface: sessions, books, profile, statistics.
+
+mod batch;
+mod books;
+mod history;
+mod profile;
+mod reader;
+mod session;
+mod sessions;
+mod statistics;
+pub mod sweep;
+mod values;
+mod zone;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+
+/// The route table.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(sessions::start))
+        .routes(routes!(sessions::update))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::active))
+        .routes(routes!(history::history))
+        .routes(routes!(batch::record))
+        .routes(routes!(books::list))
+        .routes(routes!(books::get, books::put))
+        .routes(routes!(profile::get, profile::put))
+        .routes(routes!(statistics::weekly))
+        .routes(routes!(statistics::streak))
+        .routes(routes!(statistics::patterns))
+        .routes(routes!(statistics::overview))
+}
