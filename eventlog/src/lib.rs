@@ -14,6 +14,7 @@ mod sqlite;
 mod stream;
 mod subscription;
 
+use self::log::Snapshot;
 pub use self::{
     append::{
         APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,

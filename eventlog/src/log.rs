@@ -48,6 +48,16 @@ pub enum KeyLookup {
     OtherBody,
 }
 
+/// A copy of a stream's state: it can be thrown away at any time.
+pub(crate) struct Snapshot {
+    pub(crate) stream: StreamId,
+    /// Names the shape of `state`.
+    pub(crate) shape: String,
+    /// The version of the first event that is not in it.
+    pub(crate) next: Version,
+    pub(crate) state: Vec<u8>,
+}
+
 /// Why a read failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
@@ -224,6 +234,22 @@ impl Log {
     pub async fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
         let request = request.clone();
         self.engine.readers.with(move |connection| connection.remembered(&request)).await
+    }
+
+    /// The version the stream's next event will have, as far as this process knows it for certain.
+    pub(crate) fn next_version(&self, stream: &StreamId) -> Option<Version> {
+        self.engine.versions.get(stream)
+    }
+
+    /// The kept copy of a stream's state.
+    pub(crate) async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
+        let stream = stream.clone();
+        self.engine.readers.with(move |connection| connection.snapshot(stream)).await
+    }
+
+    /// Keeps a copy of a stream's state, when there is time.
+    pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
+        self.engine.keep_snapshot(snapshot);
     }
 
     /// Whether writes go through; tries one when the last one failed.

@@ -7,15 +7,19 @@ use daybook_domain::{
     event::{DecodeError, DomainEvent},
 };
 use quick_cache::sync::Cache;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     Answer, Append, AppendError, AppendOutcome, Appended, Direction, EventRef, ExpectedVersion, KeyLookup, Log,
-    Metadata, NewEvent, Position, ReadError, Remember, RequestKey, StoredAnswer, StreamId, Version,
+    Metadata, NewEvent, Position, ReadError, Remember, RequestKey, Snapshot, StoredAnswer, StreamAppend, StreamId,
+    Version,
 };
 
 /// How often a decision is made anew after another writer was faster.
 const CONFLICT_RETRIES_MAX: usize = 8;
+/// After so many events of a stream its state is kept again.
+const SNAPSHOT_EVERY_EVENTS: u64 = 10_000;
 
 /// Who asks for a write, and whether the answer is to be kept for a repetition.
 #[derive(Debug, Clone, Default)]
@@ -31,12 +35,15 @@ pub struct Cause {
 /// view) looks for later events first: an answer never rests on an old state. Cheap to clone.
 pub struct Repository<D: Decider> {
     log: Log,
-    states: Arc<Cache<StreamId, Arc<Mutex<Loaded<D::State>>>>>,
+    states: Arc<States<D::State>>,
+    snapshots: Option<Snapshots<D::State>>,
 }
+
+type States<S> = Cache<StreamId, Arc<Mutex<Loaded<S>>>>;
 
 impl<D: Decider> Clone for Repository<D> {
     fn clone(&self) -> Self {
-        Self { log: self.log.clone(), states: Arc::clone(&self.states) }
+        Self { log: self.log.clone(), states: Arc::clone(&self.states), snapshots: self.snapshots }
     }
 }
 
@@ -101,7 +108,17 @@ where
     /// A repository that keeps up to `states_max` states in memory.
     #[must_use]
     pub fn new(log: Log, states_max: usize) -> Self {
-        Self { log, states: Arc::new(Cache::new(states_max)) }
+        Self { log, states: Arc::new(Cache::new(states_max)), snapshots: None }
+    }
+
+    /// Keeps copies of long streams' states in the log's file, so that a state that is not in memory is not folded
+    /// from the stream's first event. `shape` names the state's shape: a copy of another shape is not looked at.
+    #[must_use]
+    pub fn with_snapshots(self, shape: &'static str) -> Self
+    where
+        D::State: Serialize + DeserializeOwned,
+    {
+        Self { snapshots: Some(Snapshots::new(shape)), ..self }
     }
 
     /// Decides on `command` and writes what follows; `answer` is made from the outcome (when the request carries a
@@ -191,7 +208,7 @@ where
             }
         };
         let loaded = entry.lock_owned().await;
-        LockedStream { log: self.log.clone(), stream: stream.clone(), loaded }
+        LockedStream { log: self.log.clone(), stream: stream.clone(), loaded, snapshots: self.snapshots }
     }
 }
 
@@ -200,6 +217,30 @@ pub struct LockedStream<D: Decider> {
     log: Log,
     stream: StreamId,
     loaded: OwnedMutexGuard<Loaded<D::State>>,
+    snapshots: Option<Snapshots<D::State>>,
+}
+
+/// How states of one kind are kept.
+struct Snapshots<S> {
+    shape: &'static str,
+    encode: fn(&S) -> Option<Vec<u8>>,
+    decode: fn(&[u8]) -> Option<S>,
+}
+
+impl<S> Clone for Snapshots<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Snapshots<S> {}
+
+impl<S: Serialize + DeserializeOwned> Snapshots<S> {
+    fn new(shape: &'static str) -> Self {
+        let encode = |state: &S| serde_json::to_vec(state).ok();
+        let decode = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+        Self { shape, encode, decode }
+    }
 }
 
 impl<D: Decider> LockedStream<D> {
@@ -220,42 +261,137 @@ impl<D: Decider> LockedStream<D> {
         answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
     ) -> Result<Executed, ExecuteError<D::Rejection>> {
         let events = D::decide(&self.loaded.state, command).map_err(ExecuteError::Rejected)?;
-        let expected = ExpectedVersion::before(self.loaded.next);
         if events.is_empty() && cause.request.is_none() {
             // No append checks the version: what is nothing to do now was perhaps decided on an old state.
+            let expected = ExpectedVersion::before(self.loaded.next);
             if self.catch_up().await? {
                 let (stream, next) = (self.stream.clone(), self.loaded.next);
                 return Err(ExecuteError::Append(AppendError::Conflict { stream, expected, next }));
             }
+        }
+        self.commit(events, cause, answer).await.map_err(ExecuteError::Append)
+    }
+
+    /// Writes events that were decided on with this lock held.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was written then.
+    pub async fn commit(
+        &mut self,
+        events: Vec<D::Event>,
+        cause: &Cause,
+        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
+    ) -> Result<Executed, AppendError> {
+        if events.is_empty() && cause.request.is_none() {
             let appended = Appended { positions: Vec::new(), last: self.log.head(), repeated: false };
             let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
             return Ok(Executed { answer, position: appended.last });
         }
-        let new = NewEvent::from_domain(&events, &cause.metadata.encode());
-        let remember = cause.request.clone().map(|key| self.remember(key, &events, Arc::clone(&answer)));
-        let append = Append::to(self.stream.clone(), expected, new).remembering(remember);
+        let parts = vec![self.part(&events, &cause.metadata.encode())];
+        let remember = self.remember(cause, &events, &answer);
         // Until the log has answered, nobody knows what the stream holds: should this future be dropped (the caller
         // hung up), the state has to catch up first.
         self.loaded.is_fresh = false;
-        let outcome = self.log.append(append).await.map_err(ExecuteError::Append)?;
-        let appended = match outcome {
+        let appended = match self.log.append(Append { parts, remember }).await? {
             AppendOutcome::Remembered(stored) => return Ok(stored.into()),
             AppendOutcome::Appended(appended) => appended,
         };
-        for event in &events {
-            D::evolve(&mut self.loaded.state, event);
-        }
-        self.loaded.next += events.len() as u64;
-        self.loaded.is_fresh = true;
+        self.advance(&events);
         let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
         Ok(Executed { answer, position: appended.last })
     }
 
+    /// Writes events for this stream and another one, both or neither; both were decided on with the locks held. The
+    /// answer is made from this one.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was written then.
+    pub async fn commit_with<E: Decider>(
+        &mut self,
+        events: Vec<D::Event>,
+        (other, other_events): (&mut LockedStream<E>, Vec<E::Event>),
+        cause: &Cause,
+        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
+    ) -> Result<Executed, AppendError> {
+        let metadata = cause.metadata.encode();
+        // This stream's events come first, so that their positions are the first ones, too.
+        let parts = vec![self.part(&events, &metadata), other.part(&other_events, &metadata)];
+        let remember = self.remember(cause, &events, &answer);
+        self.loaded.is_fresh = false;
+        other.loaded.is_fresh = false;
+        let appended = match self.log.append(Append { parts, remember }).await? {
+            AppendOutcome::Remembered(stored) => return Ok(stored.into()),
+            AppendOutcome::Appended(appended) => appended,
+        };
+        self.advance(&events);
+        other.advance(&other_events);
+        let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
+        Ok(Executed { answer, position: appended.last })
+    }
+
+    fn part(&self, events: &[D::Event], metadata: &Arc<str>) -> StreamAppend {
+        StreamAppend {
+            stream: self.stream.clone(),
+            expected: ExpectedVersion::before(self.loaded.next),
+            events: NewEvent::from_domain(events, metadata),
+        }
+    }
+
+    fn advance(&mut self, events: &[D::Event]) {
+        for event in events {
+            D::evolve(&mut self.loaded.state, event);
+        }
+        let before = self.loaded.next;
+        self.loaded.next += events.len() as u64;
+        self.loaded.is_fresh = true;
+        if before / SNAPSHOT_EVERY_EVENTS != self.loaded.next / SNAPSHOT_EVERY_EVENTS {
+            self.keep_snapshot();
+        }
+    }
+
+    /// Nobody waits for it: a copy that is missing or late costs time at the next start, nothing else.
+    fn keep_snapshot(&self) {
+        let Some(snapshots) = self.snapshots else { return };
+        let (log, stream, next, state) =
+            (self.log.clone(), self.stream.clone(), self.loaded.next, self.loaded.state.clone());
+        drop(tokio::task::spawn_blocking(move || {
+            if let Some(state) = (snapshots.encode)(&state) {
+                log.keep_snapshot(Snapshot { stream, shape: snapshots.shape.to_owned(), next, state });
+            }
+        }));
+    }
+
+    /// The kept copy of the state, if there is a usable one.
+    async fn snapshot(&self) -> Option<Loaded<D::State>> {
+        let snapshots = self.snapshots?;
+        match self.log.snapshot(&self.stream).await {
+            Ok(snapshot) => {
+                let snapshot = snapshot.filter(|snapshot| snapshot.shape == snapshots.shape)?;
+                let state = (snapshots.decode)(&snapshot.state)?;
+                Some(Loaded { state, next: snapshot.next, is_fresh: false })
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(stream = %self.stream, error, "a state's copy could not be read: folding it from the start");
+                None
+            }
+        }
+    }
+
     /// Folds what was written since into the state; whether there was anything.
     async fn catch_up(&mut self) -> Result<bool, ExecuteError<D::Rejection>> {
+        let before = self.loaded.next;
+        if self.log.next_version(&self.stream) == Some(before) {
+            self.loaded.is_fresh = true;
+            return Ok(false);
+        }
+        if before == 0
+            && let Some(snapshot) = self.snapshot().await
+        {
+            *self.loaded = snapshot;
+        }
         // Should this future be dropped, or fail, an empty state stays behind, which is folded from the beginning.
         let loaded = std::mem::take(&mut *self.loaded);
-        let before = loaded.next;
         let fold = |(mut loaded, _): (Loaded<D::State>, Result<(), DecodeError>), event: &EventRef<'_>| {
             match D::Event::decode(event.event_type, event.schema_version, event.data.as_bytes()) {
                 Ok(decoded) => {
@@ -266,7 +402,7 @@ impl<D: Decider> LockedStream<D> {
                 Err(error) => ControlFlow::Break((loaded, Err(error))),
             }
         };
-        let (from, start) = (Some(before), (loaded, Ok(())));
+        let (from, start) = (Some(loaded.next), (loaded, Ok(())));
         let folded = self.log.fold_stream(&self.stream, from, Direction::Forward, usize::MAX, start, fold).await;
         let (ControlFlow::Continue((loaded, decoded)) | ControlFlow::Break((loaded, decoded))) =
             folded.map_err(ExecuteError::Read)?;
@@ -277,18 +413,18 @@ impl<D: Decider> LockedStream<D> {
 
     fn remember(
         &self,
-        key: RequestKey,
+        cause: &Cause,
         events: &[D::Event],
-        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
-    ) -> Remember {
-        let mut state = self.loaded.state.clone();
-        let events = events.to_vec();
+        answer: &Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
+    ) -> Option<Remember> {
+        let key = cause.request.clone()?;
+        let (mut state, events, answer) = (self.loaded.state.clone(), events.to_vec(), Arc::clone(answer));
         let answer = move |appended: &Appended| {
             for event in &events {
                 D::evolve(&mut state, event);
             }
             answer(Decided { state: &state, events: &events, appended })
         };
-        Remember { key, answer: Box::new(answer) }
+        Some(Remember { key, answer: Box::new(answer) })
     }
 }

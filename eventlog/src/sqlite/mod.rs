@@ -15,12 +15,13 @@ use std::{
     thread::JoinHandle,
 };
 
+use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::lock::FolderInUse;
 pub(crate) use self::reader::{ReadConnection, ReadPool};
 use self::writer::{Job, Writer};
-use crate::{Append, AppendError, AppendOutcome, Position};
+use crate::{Append, AppendError, AppendOutcome, Position, Snapshot, StreamId, Version};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
@@ -87,6 +88,8 @@ pub(crate) struct SqliteEngine {
     writable: Arc<AtomicBool>,
     pub(crate) readers: ReadPool,
     pub(crate) head: watch::Receiver<Position>,
+    /// The next version of streams written lately. This process is the only one that writes, so they hold.
+    pub(crate) versions: Arc<Cache<StreamId, Version>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
 }
@@ -108,6 +111,7 @@ impl SqliteEngine {
             return Err(OpenError::TailLost { path, head: writer.head(), last });
         }
         let head = writer.watch_head();
+        let versions = writer.versions();
         let (jobs, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
@@ -122,6 +126,7 @@ impl SqliteEngine {
             writable,
             readers: ReadPool::new(&path),
             head,
+            versions,
             thread: Mutex::new(Some(thread)),
             path,
         })
@@ -137,6 +142,15 @@ impl SqliteEngine {
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Hands a copy of a state to the writer, unless it has better things to do.
+    pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
+        if let Some(jobs) = self.jobs()
+            && jobs.try_send(Job::Snapshot(snapshot)).is_err()
+        {
+            tracing::debug!("a state's copy was not kept: the write queue is full");
+        }
     }
 
     /// Whether the log takes writes: looks for itself when the last write failed.

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::schema;
 use crate::{
-    Direction, EventRef, Filter, Position, ReadError, RequestKey, StoredAnswer, StreamId, Version, append::Answer,
-    log::KeyLookup,
+    Direction, EventRef, Filter, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
+    append::Answer, log::KeyLookup,
 };
 
 /// Connections that read at the same time.
@@ -220,6 +220,20 @@ impl ReadConnection {
             .query_row([stream_id], |row| row.get::<_, i64>(0))
             .optional()?;
         Ok(last.map(i64::cast_unsigned))
+    }
+
+    /// The kept copy of a stream's state.
+    pub(crate) fn snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, ReadError> {
+        let Some(stream_id) = self.stream_number(&stream)? else { return Ok(None) };
+        let snapshot = self
+            .connection
+            .prepare_cached("SELECT shape, next, state FROM snapshots WHERE stream_id = ?1")?
+            .query_row([stream_id], |row| {
+                let next = row.get::<_, i64>(1)?.cast_unsigned();
+                Ok(Snapshot { stream, shape: row.get(0)?, next, state: row.get(2)? })
+            })
+            .optional()?;
+        Ok(snapshot)
     }
 
     /// The answer kept for a request, unless its body was another one.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use chrono::Utc;
+use quick_cache::sync::Cache;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -19,8 +20,8 @@ use uuid::Uuid;
 use self::insert::{Heads, Inserter};
 use super::{Room, reader};
 use crate::{
-    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, StreamAppend, StreamId, Version,
-    append::StoredAnswer, log::KeyLookup,
+    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
+    Version, append::StoredAnswer, log::KeyLookup,
 };
 
 /// Events taken into one transaction, unless a single append holds more.
@@ -33,12 +34,17 @@ const ANSWERS_KEPT: Duration = Duration::from_hours(48);
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 const PURGE_ROWS_MAX: i64 = 5_000;
 
+/// Streams whose next version readers are told without a look into the file.
+const VERSIONS_MAX: usize = 65_536;
+
 pub(super) enum Job {
     Append {
         append: Append,
         reply: Reply,
         _room: Room,
     },
+    /// Keeps a copy of a state.
+    Snapshot(Snapshot),
     /// Tries a small write; answers whether it went through.
     Probe {
         reply: oneshot::Sender<bool>,
@@ -51,6 +57,7 @@ pub(super) struct Writer {
     connection: Connection,
     state: Heads,
     head: watch::Sender<Position>,
+    versions: Arc<Cache<StreamId, Version>>,
     writable: Arc<AtomicBool>,
     purged: Instant,
 }
@@ -60,7 +67,12 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(64);
         let state = Heads::load(&connection)?;
         let (head, _) = watch::channel(state.position);
-        Ok(Self { connection, state, head, writable, purged: Instant::now() })
+        let versions = Arc::new(Cache::new(VERSIONS_MAX));
+        Ok(Self { connection, state, head, versions, writable, purged: Instant::now() })
+    }
+
+    pub(super) fn versions(&self) -> Arc<Cache<StreamId, Version>> {
+        Arc::clone(&self.versions)
     }
 
     pub(super) fn watch_head(&self) -> watch::Receiver<Position> {
@@ -90,6 +102,7 @@ impl Writer {
                         bytes += append.bytes();
                         group.push((append, reply, room));
                     }
+                    Job::Snapshot(snapshot) => self.keep(&snapshot),
                     Job::Probe { reply } => {
                         // Nobody waits for the answer any more when the receiver is gone.
                         let _ = reply.send(self.probe());
@@ -130,6 +143,9 @@ impl Writer {
                 metrics::counter!("daybook_log_events_total").increment(events);
                 #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
                 metrics::histogram!("daybook_log_commit_events").record(events as f64);
+                for (stream, next) in self.state.written.drain(..) {
+                    self.versions.insert(stream, next);
+                }
                 self.head.send_replace(self.state.position);
                 for (reply, outcome) in replies {
                     // A caller that has gone away does not need its answer; the events stay.
@@ -331,6 +347,17 @@ impl Writer {
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         tracing::error!(%error, "a group of appends could not be written");
         if full { AppendError::StorageFull(Arc::new(error)) } else { AppendError::Storage(Arc::new(error)) }
+    }
+
+    fn keep(&self, snapshot: &Snapshot) {
+        let kept = self.connection.execute(
+            "INSERT OR REPLACE INTO snapshots (stream_id, shape, next, state)
+             SELECT stream_id, ?2, ?3, ?4 FROM streams WHERE name = ?1",
+            (snapshot.stream.as_str(), &snapshot.shape, snapshot.next.cast_signed(), &snapshot.state),
+        );
+        if let Err(error) = kept {
+            tracing::warn!(stream = %snapshot.stream, %error, "a state's copy could not be kept");
+        }
     }
 
     /// A write of one page, to see whether there is room again.

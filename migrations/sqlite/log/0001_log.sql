@@ -80,6 +80,15 @@ CREATE TABLE idempotency_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
+-- Copies of the states of long streams, so that a start need not fold them from the first event. They can be deleted
+-- at any time. next: the version of the first event that is not in the copy.
+CREATE TABLE snapshots (
+    stream_id INTEGER NOT NULL PRIMARY KEY,
+    shape     TEXT    NOT NULL,
+    next      INTEGER NOT NULL,
+    state     BLOB    NOT NULL
+) STRICT;
+
 -- For people: `SELECT * FROM log WHERE position > 1000 LIMIT 20`.
 CREATE VIEW log AS
 SELECT e.position, s.name AS stream, e.version, lower(hex(e.id)) AS id, k.category, k.event_type AS type,

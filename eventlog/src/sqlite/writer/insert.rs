@@ -26,6 +26,8 @@ pub(super) struct Heads {
     kinds: Vec<(String, String, i64)>,
     block: u64,
     kinds_in_block: HashSet<i64>,
+    /// The streams that the present transaction has written, and their next versions.
+    pub(super) written: Vec<(StreamId, Version)>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +61,7 @@ impl Heads {
             kinds,
             block,
             kinds_in_block,
+            written: Vec::new(),
         })
     }
 
@@ -164,6 +167,7 @@ impl<'a> Inserter<'a> {
             }
         }
         self.heads.streams.insert(stream.clone(), head);
+        self.heads.written.push((stream.clone(), head.next));
         Ok(())
     }
 
