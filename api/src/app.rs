@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daybook_domain::{book::BookDecider, reading::ReaderDecider};
+use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
 use daybook_eventlog::{Log, Position, Repository};
 use daybook_projections::{Progress, ReadModels};
 
@@ -12,6 +12,12 @@ use crate::http::Problem;
 const READERS_MAX: usize = 50_000;
 /// States of books kept in memory.
 const BOOKS_MAX: usize = 20_000;
+/// States of shops kept in memory: up to a few MiB each.
+const SHOPS_MAX: usize = 256;
+/// The shape of a shop's state, for the copies that are kept of it: another shape takes another name.
+const SHOP_SHAPE: &str = "shop-1";
+/// The shape of the registry's state, likewise.
+const REGISTRY_SHAPE: &str = "registry-1";
 /// How long a read waits for the read models.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,6 +30,10 @@ pub struct App {
     pub books: Repository<BookDecider>,
     /// The rules of readers.
     pub readers: Repository<ReaderDecider>,
+    /// The rules of shops.
+    pub shops: Repository<ShopDecider>,
+    /// What is unique over all shops.
+    pub registry: Repository<RegistryDecider>,
     /// Where everything is read.
     pub models: ReadModels,
     /// How far the read models are.
@@ -36,6 +46,8 @@ impl App {
     pub fn new(log: Log, models: ReadModels, progress: Progress) -> Self {
         Self {
             books: Repository::new(log.clone(), BOOKS_MAX),
+            shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(SHOP_SHAPE),
+            registry: Repository::new(log.clone(), 1).with_snapshots(REGISTRY_SHAPE),
             readers: Repository::new(log.clone(), READERS_MAX),
             log,
             models,
@@ -49,8 +61,15 @@ impl App {
     /// # Errors
     /// 503 when the read models are too far behind.
     pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
-        let wanted = self.log.head().max(after.unwrap_or(Position::START));
-        self.progress.reached(projections, wanted, PATIENCE).await.map_err(|lagging| {
+        self.reached(projections, self.log.head().max(after.unwrap_or(Position::START))).await
+    }
+
+    /// Waits until these read models show everything up to `position`.
+    ///
+    /// # Errors
+    /// 503 when they are too far behind.
+    pub async fn reached(&self, projections: &[&'static str], position: Position) -> Result<(), Problem> {
+        self.progress.reached(projections, position, PATIENCE).await.map_err(|lagging| {
             tracing::warn!(%lagging, "a read was not answered in time");
             Problem::unavailable("What was asked for cannot be shown yet: try again shortly.", 1)
         })

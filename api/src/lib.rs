@@ -11,3 +11,4 @@ pub mod ops;
 pub mod reading;
 pub mod serve;
 pub mod settings;
+pub mod shop;

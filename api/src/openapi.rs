@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{PathItem, Paths};
+use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::schema::{AdditionalProperties, Schema};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi, RefOr, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{http, ops, reading};
+use crate::{http, ops, serve};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -26,12 +26,14 @@ struct Document;
 pub fn document() -> OpenApi {
     let operations = OpenApiRouter::new().merge(ops::routes()).to_openapi();
     let mut document = Document::openapi();
-    document.merge(OpenApiRouter::new().merge(reading::routes()).to_openapi());
+    document.merge(serve::surfaces().to_openapi());
     document.merge(operations);
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.extend(http::openapi::problem_schemas());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let serial = ApiKeyValue::with_description("X-Device-Serial", "The terminal's serial number");
+    components.add_security_scheme("terminal", SecurityScheme::ApiKey(ApiKey::Header(serial)));
     for body in request_bodies(&document.paths) {
         if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&body) {
             object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
@@ -41,10 +43,11 @@ pub fn document() -> OpenApi {
     document
 }
 
-/// The names of the schemas of bodies that are sent here: an unknown field in one of them is an error.
+/// The names of the schemas of bodies in which an unknown field is an error. Tills send more than is needed.
 fn request_bodies(paths: &Paths) -> Vec<String> {
     let operations = |item: &PathItem| [item.post.clone(), item.put.clone()].into_iter().flatten();
-    let bodies = paths.paths.values().flat_map(operations).filter_map(|operation| operation.request_body);
+    let strict = |operation: &Operation| !operation.tags.iter().flatten().any(|tag| tag == "Tills");
+    let bodies = paths.paths.values().flat_map(operations).filter(strict).filter_map(|operation| operation.request_body);
     let inline = bodies.filter_map(|body| match body {
         RefOr::T(body) => Some(body.content),
         RefOr::Ref(_) => None,

@@ -11,6 +11,7 @@ use daybook_projections::{ReadModels, Runner};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
@@ -19,6 +20,7 @@ use crate::http::{Conventions, conventions};
 use crate::observability::Metrics;
 use crate::ops::{self, Ops};
 use crate::reading::{self, sweep};
+use crate::shop;
 use crate::settings::Settings;
 use crate::{demo, openapi};
 
@@ -71,10 +73,15 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     Ok(())
 }
 
+/// Every surface of the product; a new one is a line here.
+pub fn surfaces() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes())
+}
+
 /// Everything the server answers.
 pub fn router(settings: &Settings, verifier: TokenVerifier, app: App, metrics: Metrics) -> Router {
     let ops = ops::router(Ops::new(app.clone(), metrics, settings.lag_max));
-    let routes = Router::from(reading::routes().with_state(app))
+    let routes = Router::from(surfaces().with_state(app))
         .merge(ops)
         .merge(SwaggerUi::new("/docs").url("/api/openapi.json", openapi::document()));
     conventions(routes, &Conventions::new(settings, verifier))

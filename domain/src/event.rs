@@ -79,7 +79,7 @@ pub trait Stored: Serialize + DeserializeOwned {
 #[expect(clippy::expect_used, reason = "an event is plain fields: writing it to memory has nothing to fail on")]
 pub(crate) fn write<E: Stored>(event: &E) -> Vec<u8> {
     /// More than any event without long texts needs, so that a usual one is written without growing.
-    const EVENT_BYTES_USUAL_MAX: usize = 512;
+    const EVENT_BYTES_USUAL_MAX: usize = 1024;
 
     let mut data = Vec::with_capacity(EVENT_BYTES_USUAL_MAX);
     serde_json::to_writer(&mut data, event).expect("an event is plain fields");

@@ -9,3 +9,5 @@ pub mod decider;
 pub mod event;
 pub mod instant;
 pub mod reading;
+pub mod registry;
+pub mod shop;

@@ -5,6 +5,7 @@
 
 pub mod library;
 pub mod reading;
+pub mod shop;
 
 mod models;
 mod progress;
@@ -30,5 +31,9 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(reading::profiles::ReaderProfiles),
         Arc::new(reading::history::ReadingHistory),
         Arc::new(reading::statistics::ReadingStatistics),
+        Arc::new(shop::register::Shops),
+        Arc::new(shop::ledger::StockLedger),
+        Arc::new(shop::documents::StockDocuments),
+        Arc::new(shop::sales::Sales),
     ]
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use daybook_domain::event::{DecodeError, Event};
-use daybook_eventlog::{EventRef, Position, StreamId};
+use daybook_eventlog::{EventRef, Metadata, Position, StreamId};
+use uuid::Uuid;
 
 use crate::table::{Changes, Table};
 
@@ -41,6 +42,14 @@ pub struct Decoded {
     pub position: Position,
     /// Its stream.
     pub stream: StreamId,
+    /// Its id.
+    pub id: Uuid,
+    /// When it happened, in microseconds since 1970-01-01 UTC.
+    pub occurred_at: i64,
+    /// When the log took it, likewise.
+    pub recorded_at: i64,
+    /// Who asked, where a read model shows it: for events of shops.
+    pub actor: Option<String>,
     /// What happened; `None` for a type this build does not know.
     pub event: Option<Event>,
 }
@@ -59,7 +68,15 @@ impl Decoded {
             Event::decode(event.event_type, event.schema_version, event.data.as_bytes())
         };
         match decode(event) {
-            Ok(decoded) => Ok(Self { position: event.position, stream: event.stream.clone(), event: decoded }),
+            Ok(decoded) => Ok(Self {
+                position: event.position,
+                stream: event.stream.clone(),
+                id: event.id,
+                occurred_at: event.occurred_at,
+                recorded_at: event.recorded_at,
+                actor: matches!(decoded, Some(Event::Shop(_))).then(|| actor(event.metadata)).flatten(),
+                event: decoded,
+            }),
             Err(error) => Err(Undecodable {
                 position: event.position,
                 event_type: Arc::clone(event.event_type),
@@ -67,6 +84,10 @@ impl Decoded {
             }),
         }
     }
+}
+
+fn actor(metadata: &str) -> Option<String> {
+    serde_json::from_str::<Metadata>(metadata).ok()?.actor
 }
 
 /// The event that a projection cannot take.

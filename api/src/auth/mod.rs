@@ -4,10 +4,12 @@
 
 mod caller;
 mod claims;
+mod demand;
 mod error;
 mod jwks;
 mod key;
 mod secret;
+pub mod terminal_key;
 mod verifier;
 mod watched;
 

@@ -38,12 +38,15 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The longest time that is told from a longer one.
+const MINUTE_NANOS: u64 = 60_000_000_000;
+
 /// How long calls took, to three digits.
 pub(super) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     pub(super) fn new() -> Result<Self, hdrhistogram::CreationError> {
-        Histogram::new(3).map(Self)
+        Histogram::new_with_bounds(1, MINUTE_NANOS, 3).map(Self)
     }
 
     pub(super) fn add(&mut self, took: Duration) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::BytesMut;
 use futures::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Problem;
 
@@ -15,6 +15,9 @@ use super::Problem;
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A body that trickles is given up after this long, however steady it is.
 const TOTAL_MAX: Duration = Duration::from_secs(300);
+/// How much of a refused body is taken, and for how long, so that its sender can read the refusal.
+const DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// What is reserved before anything has come: a Content-Length is only a promise.
 const RESERVED_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,15 +42,17 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 
 /// Reads a JSON body of at most `limit` bytes: 415, 413 or 408 when it is none.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_data_stream();
     if !is_json(headers) {
+        drain(headers, &mut chunks).await;
         return Err(Problem::unsupported_media_type());
     }
     let announced = announced_bytes(headers);
     if announced.is_some_and(|bytes| bytes > limit) {
+        drain(headers, &mut chunks).await;
         return Err(Problem::too_large(limit));
     }
     let given_up_at = Instant::now() + TOTAL_MAX;
-    let mut chunks = body.into_data_stream();
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     loop {
@@ -59,6 +64,7 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes
             Err(_) => return Err(timed_out()),
         };
         if joined.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > limit {
+            drain(headers, &mut chunks).await;
             return Err(Problem::too_large(limit));
         }
         // Nearly every body is one chunk, and is then handed on without a copy.
@@ -72,6 +78,25 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes
         }
     }
     Ok(first.unwrap_or_else(|| joined.freeze()))
+}
+
+/// Takes what is still on its way, within bounds. A connection that is closed with unread bytes is reset, and whoever is
+/// still sending then never sees the answer. A client that waits for `100 Continue` has sent nothing yet.
+async fn drain(headers: &HeaderMap, chunks: &mut BodyDataStream) {
+    if headers.contains_key(header::EXPECT) || announced_bytes(headers).is_some_and(|bytes| bytes > DRAINED_BYTES_MAX) {
+        return;
+    }
+    let mut drained = 0;
+    let drain = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            drained += chunk.len();
+            if drained > DRAINED_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Only a courtesy: the answer goes out whether or not everything has come.
+    let _ = timeout(DRAIN_MAX, drain).await;
 }
 
 fn timed_out() -> Problem {
@@ -149,7 +174,7 @@ mod tests {
         assert_eq!(read(&HeaderMap::new(), Body::empty(), 9).await.unwrap_err().status(), 415);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn too_many_bytes_are_413_by_announcement_and_by_count() {
         let announced = headers(&[("content-type", "application/json"), ("content-length", "8")]);
         assert_eq!(

@@ -10,6 +10,9 @@ use super::ProblemBody;
 /// Problems of requests that read.
 pub struct ReadProblems;
 
+/// Of requests that need a role.
+pub struct Forbidden;
+
 /// Problems of requests that write.
 pub struct WriteProblems;
 
@@ -42,6 +45,12 @@ impl IntoResponses for ReadProblems {
 impl IntoResponses for WriteProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         READ.into_iter().chain(WRITE).map(problem).collect()
+    }
+}
+
+impl IntoResponses for Forbidden {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([problem(("403", "Not for the caller's roles"))])
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use daybook_domain::instant::to_micros;
 use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
 use daybook_eventlog::{AppendError, Decided, ExecuteError};
 use daybook_projections::library;
@@ -22,7 +23,7 @@ use super::sessions::{readable_book, stream};
 use super::zone::AskedZone;
 use crate::app::App;
 use crate::http::Problem;
-use crate::http::fields::{FieldValue, Fields};
+use crate::http::fields::Fields;
 use crate::http::openapi::WriteProblems;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
@@ -115,29 +116,11 @@ pub async fn record(
 }
 
 /// The items as they came, not yet looked at.
-#[derive(Default)]
 struct Items(Vec<Box<RawValue>>);
-
-impl FieldValue for Items {
-    fn placeholder() -> Self {
-        Self::default()
-    }
-
-    fn from_json(value: &serde_json::Value) -> Result<Self, String> {
-        let items = value.as_array().filter(|items| (1..=SESSIONS_MAX).contains(&items.len()));
-        let items = items.ok_or_else(|| format!("must be a list of 1 to {SESSIONS_MAX} sessions"))?;
-        let raw = |item| serde_json::value::to_raw_value(item).map_err(|error| error.to_string());
-        items.iter().map(raw).collect::<Result<_, _>>().map(Self)
-    }
-
-    fn from_text(_: &str) -> Result<Self, String> {
-        Err("must be a list".to_owned())
-    }
-}
 
 impl Body for OfflineSessions {
     fn read(fields: &mut Fields<'_>) -> Self {
-        Self { sessions: fields.required("sessions") }
+        Self { sessions: Items(fields.items("sessions", 1..=SESSIONS_MAX)) }
     }
 }
 
@@ -189,8 +172,7 @@ impl Item {
     fn read(raw: &RawValue, reader: Uuid, now: DateTime<Utc>) -> Self {
         let bytes = raw.get().as_bytes();
         Self::parse(bytes, reader, now).unwrap_or_else(|problem| {
-            let sent = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
-            let client_id = sent.get("client_id").and_then(|id| id.as_str()).map(str::to_owned);
+            let client_id = Fields::from_json(bytes).ok().and_then(|mut sent| sent.optional("client_id"));
             let errors = problem.errors().iter().map(|error| format!("{}: {}", error.field, error.message));
             Self::Bad { client_id, error: errors.collect::<Vec<_>>().join("; ") }
         })
@@ -206,8 +188,8 @@ impl Item {
             client_id,
             book_id: fields.required("book_id"),
             // As precise as they are stored, so that a repetition compares equal.
-            started_at: started_at.trunc_subsecs(6),
-            ended_at: ended_at.trunc_subsecs(6),
+            started_at: to_micros(started_at),
+            ended_at: to_micros(ended_at),
             start_position: fields.required::<Percent>("start_position"),
             end_position: fields.required::<Percent>("end_position"),
             device_type: fields.optional::<DeviceType>("device_type"),

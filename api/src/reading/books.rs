@@ -120,8 +120,8 @@ pub struct BooksQuery {
 )]
 pub async fn list(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
     Query(query): Query,
 ) -> Result<Json<Books>, Problem> {
     let mut fields = Fields::from_query(&query);
@@ -151,8 +151,8 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     PathId(book_id): PathId,
-    After(after): After,
     reader: Reader,
+    After(after): After,
 ) -> Result<Json<BookBody>, Problem> {
     app.caught_up(&[library::NAME], after).await?;
     let book = library::book(&app.models, book_id, reader.id).await.map_err(|error| Problem::internal(&error))?;

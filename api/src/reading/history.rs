@@ -60,8 +60,8 @@ pub struct History {
 )]
 pub async fn history(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
     Query(query): Query,
 ) -> Result<Json<History>, Problem> {
     let mut fields = Fields::from_query(&query);

@@ -62,7 +62,7 @@ pub struct ProfileBody {
     tag = "Readers",
     responses((status = 200, description = "The profile", body = ProfileBody), ReadProblems)
 )]
-pub async fn get(State(app): State<App>, After(after): After, reader: Reader) -> Result<Json<ProfileBody>, Problem> {
+pub async fn get(State(app): State<App>, reader: Reader, After(after): After) -> Result<Json<ProfileBody>, Problem> {
     app.caught_up(&[profiles::NAME], after).await?;
     let profile = profiles::profile(&app.models, reader.id).await.map_err(|error| Problem::internal(&error))?;
     Ok(Json(ProfileBody { user_id: reader.id, timezone: profile.timezone, display_name: profile.display_name }))

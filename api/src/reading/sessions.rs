@@ -87,6 +87,11 @@ pub async fn start(
     request: Write<Reader, StartSession>,
 ) -> Result<Response, Problem> {
     let (reader, body) = (&request.caller, &request.body);
+    let failed = |error| problem(error, |rejection| Problem::internal(&rejection));
+    // Before the book is looked at: who repeats a request is told the same, also when the book is no longer shared.
+    if let Some(executed) = app.readers.already_answered(&request.cause).await.map_err(failed)? {
+        return Ok(respond(executed));
+    }
     let total_pages = readable_book(&app, body.book_id, reader.id).await?;
     let command = ReaderCommand::Start {
         session_id: Uuid::now_v7(),
@@ -104,8 +109,7 @@ pub async fn start(
         };
         answer(StatusCode::CREATED, &session)
     };
-    let executed = app.readers.execute(&stream(reader.id), &command, &request.cause, started).await;
-    executed.map(respond).map_err(|error| problem(error, |rejection| Problem::internal(&rejection)))
+    app.readers.execute(&stream(reader.id), &command, &request.cause, started).await.map(respond).map_err(failed)
 }
 
 /// Report where the reader is
@@ -169,8 +173,8 @@ pub async fn end(
 )]
 pub async fn active(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
 ) -> Result<Json<Option<SessionBody>>, Problem> {
     app.caught_up(&[history::NAME, library::NAME], after).await?;
     let session = history::active(&app.models, reader.id).await.map_err(|error| Problem::internal(&error))?;

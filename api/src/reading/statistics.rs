@@ -86,8 +86,8 @@ pub enum ActivityName {
 )]
 pub async fn weekly(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
     zone: AskedZone,
     Query(query): Query,
     headers: HeaderMap,
@@ -183,8 +183,8 @@ pub struct StreakQuery {
 )]
 pub async fn streak(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
     zone: AskedZone,
     Query(query): Query,
 ) -> Result<Json<StreakBody>, Problem> {
@@ -263,8 +263,8 @@ pub struct ByBook {
 )]
 pub async fn patterns(
     State(app): State<App>,
-    After(after): After,
     reader: Reader,
+    After(after): After,
     zone: AskedZone,
 ) -> Result<Json<Patterns>, Problem> {
     let (zone, _) = today(&app, &reader, zone, after).await?;
@@ -324,7 +324,7 @@ pub struct Overview {
     tag = "Statistics",
     responses((status = 200, description = "Over all ended sessions", body = Overview), ReadProblems)
 )]
-pub async fn overview(State(app): State<App>, After(after): After, reader: Reader) -> Result<Json<Overview>, Problem> {
+pub async fn overview(State(app): State<App>, reader: Reader, After(after): After) -> Result<Json<Overview>, Problem> {
     app.caught_up(&[statistics::NAME, library::NAME], after).await?;
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
     let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;

@@ -6,6 +6,7 @@ use daybook_domain::reading::{DeviceType, Percent};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::reader::Reader;
 use crate::http::Problem;
 use crate::http::fields::FieldValue;
 
@@ -38,7 +39,7 @@ impl FieldValue for DeviceType {
     }
 }
 
-/// An id in the path, under the parameter's own name.
+/// An id in the path, under the parameter's own name. A stranger is told 401 before anything about it.
 pub struct PathId(pub Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
@@ -47,6 +48,12 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let parameters = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let (name, text) = parameters.ok().and_then(|Path(all)| all.into_iter().next()).unwrap_or_default();
-        Uuid::from_text(&text).map(Self).map_err(|message| Problem::bad_field(name, message))
+        match Uuid::from_text(&text) {
+            Ok(id) => Ok(Self(id)),
+            Err(message) => {
+                Reader::from_request_parts(parts, state).await?;
+                Err(Problem::bad_field(name, message))
+            }
+        }
     }
 }

@@ -16,14 +16,13 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedZone {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // First of all: a stranger is told 401, whatever else is wrong.
+        let reader = Reader::from_request_parts(parts, state).await?;
         let mut sent = parts.headers.get_all("x-timezone").iter();
         match (sent.next(), sent.next()) {
             (Some(name), None) => named("X-Timezone", name.to_str().unwrap_or_default()),
             (Some(_), Some(_)) => Err(Problem::bad_field("X-Timezone", "must be sent once")),
-            (None, _) => {
-                let reader = Reader::from_request_parts(parts, state).await?;
-                reader.timezone.as_deref().map_or(Ok(Self(None)), |name| named("tz", name))
-            }
+            (None, _) => reader.timezone.as_deref().map_or(Ok(Self(None)), |name| named("tz", name)),
         }
     }
 }

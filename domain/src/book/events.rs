@@ -67,6 +67,15 @@ const UPCASTERS: &[Upcaster] = &[];
 impl BookEvent {
     /// The names of all events of this family.
     pub const TYPES: &[&str] = &[BookAdded::TYPE, BookChanged::TYPE];
+
+    /// Reads stored data; `None` for a type that is not of this family.
+    pub(crate) fn decode_own(event_type: &str, schema_version: u16, data: &[u8]) -> Option<Result<Self, DecodeError>> {
+        Some(match event_type {
+            BookAdded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookAdded),
+            BookChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookChanged),
+            _ => return None,
+        })
+    }
 }
 
 impl DomainEvent for BookEvent {
@@ -99,10 +108,7 @@ impl DomainEvent for BookEvent {
     }
 
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Self, DecodeError> {
-        match event_type {
-            BookAdded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookAdded),
-            BookChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::BookChanged),
-            unknown => Err(DecodeError::UnknownType(unknown.to_owned())),
-        }
+        Self::decode_own(event_type, schema_version, data)
+            .unwrap_or_else(|| Err(DecodeError::UnknownType(event_type.to_owned())))
     }
 }

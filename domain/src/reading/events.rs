@@ -142,6 +142,21 @@ impl ReaderEvent {
         ReadingSessionEnded::TYPE,
         ReaderProfileChanged::TYPE,
     ];
+
+    /// Reads stored data; `None` for a type that is not of this family.
+    pub(crate) fn decode_own(event_type: &str, schema_version: u16, data: &[u8]) -> Option<Result<Self, DecodeError>> {
+        Some(match event_type {
+            ReadingSessionStarted::TYPE => {
+                event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionStarted)
+            }
+            ReadingSessionUpdated::TYPE => {
+                event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionUpdated)
+            }
+            ReadingSessionEnded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionEnded),
+            ReaderProfileChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReaderProfileChanged),
+            _ => return None,
+        })
+    }
 }
 
 impl DomainEvent for ReaderEvent {
@@ -182,16 +197,7 @@ impl DomainEvent for ReaderEvent {
     }
 
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Self, DecodeError> {
-        match event_type {
-            ReadingSessionStarted::TYPE => {
-                event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionStarted)
-            }
-            ReadingSessionUpdated::TYPE => {
-                event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionUpdated)
-            }
-            ReadingSessionEnded::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReadingSessionEnded),
-            ReaderProfileChanged::TYPE => event::read(UPCASTERS, schema_version, data).map(Self::ReaderProfileChanged),
-            unknown => Err(DecodeError::UnknownType(unknown.to_owned())),
-        }
+        Self::decode_own(event_type, schema_version, data)
+            .unwrap_or_else(|| Err(DecodeError::UnknownType(event_type.to_owned())))
     }
 }

@@ -36,8 +36,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
              PRAGMA temp_store = MEMORY;
              PRAGMA cache_size = -32768;
              PRAGMA journal_size_limit = 67108864;
-             PRAGMA wal_autocheckpoint = {};",
-            std::env::var("WALP").ok().and_then(|v| v.parse::<u32>().ok()).unwrap_or(WAL_PAGES)
+             PRAGMA wal_autocheckpoint = {WAL_PAGES};"
         ))
         .map_err(in_engine)?;
     migrate(connection, format).map_err(in_engine)

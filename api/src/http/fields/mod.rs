@@ -15,6 +15,7 @@
 //!
 //! A wrong field gives a placeholder and is remembered; the values mean something only after [`Fields::finish`].
 
+mod nested;
 mod object;
 mod value;
 
@@ -135,13 +136,42 @@ impl<'a> Fields<'a> {
         self.nullable_as(name, |v| value::string(v, min, max), |t| value::string_text(t, min, max))
     }
 
+    /// A required list with that many items, each left as it came: one that cannot be read spoils no other.
+    pub fn items(&mut self, name: &'static str, count: RangeInclusive<usize>) -> Vec<Box<RawValue>> {
+        let given = match &mut self.input {
+            Input::Json(members) => members.remove(name),
+            Input::Query(_) => None,
+        };
+        let Some(given) = given else {
+            self.invalid(name, "is missing");
+            return Vec::new();
+        };
+        if self.repeated.iter().any(|repeated| repeated == name) {
+            self.invalid(name, "is given more than once");
+            return Vec::new();
+        }
+        match serde_json::from_str::<Vec<Box<RawValue>>>(given.get()) {
+            Ok(items) if count.contains(&items.len()) => items,
+            _ => {
+                self.invalid(name, format!("must be a list of {} to {} items", count.start(), count.end()));
+                Vec::new()
+            }
+        }
+    }
+
     /// Remembers an error that only the handler can see, like an end before its start.
     pub fn invalid(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.errors.push(FieldError::new(field, message));
     }
 
     /// 400 with every wrong field, or nothing. Call it before any value is used.
-    pub fn finish(mut self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(()) } else { Err(Problem::bad_request(errors)) }
+    }
+
+    /// What is wrong, unknown fields included.
+    fn into_errors(mut self) -> Vec<FieldError> {
         if self.unknown_is_an_error {
             let mut unknown = self.input.names();
             // In one order, whatever the map's: the same body always gets the same answer.
@@ -151,7 +181,7 @@ impl<'a> Fields<'a> {
                 .extend(unknown.into_iter().take(ERRORS_MAX).map(|name| FieldError::new(shortened(&name), message)));
         }
         self.errors.truncate(ERRORS_MAX);
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.errors)) }
+        self.errors
     }
 
     fn new(input: Input<'a>, unknown_is_an_error: bool) -> Self {

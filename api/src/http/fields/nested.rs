@@ -1,0 +1,66 @@
+//! Fields that hold objects, and fields whose exact text counts.
+
+use std::ops::RangeInclusive;
+
+use serde_json::value::RawValue;
+
+use super::{ERRORS_MAX, Fields, Input, object};
+
+impl<'a> Fields<'a> {
+    /// A required list of objects, each read field by field by `read`. What is wrong in one of them is named with its
+    /// place: `lines[0].quantity`.
+    pub fn objects<T>(
+        &mut self,
+        name: &'static str,
+        count: RangeInclusive<usize>,
+        read: impl Fn(&mut Fields<'_>) -> T,
+    ) -> Vec<T> {
+        let items = self.items(name, count);
+        let mut objects = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            // More is not told anyway.
+            if self.errors.len() >= ERRORS_MAX {
+                break;
+            }
+            match object::parse(item.get().as_bytes()) {
+                Ok(object) => {
+                    let mut fields = Fields::new(Input::Json(object.members), self.unknown_is_an_error);
+                    fields.repeated = object.repeated;
+                    objects.push(read(&mut fields));
+                    for error in fields.into_errors() {
+                        self.invalid(format!("{name}[{place}].{}", error.field), error.message);
+                    }
+                }
+                Err(message) => self.invalid(format!("{name}[{place}]"), message),
+            }
+        }
+        objects
+    }
+
+    /// A field of a body that is read from its JSON text as it was sent, all digits of a number included; it may be
+    /// absent, null or a value.
+    pub fn nullable_exact<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        let given = match &mut self.input {
+            Input::Json(members) => members.remove(name)?,
+            Input::Query(_) => return None,
+        };
+        if self.repeated.iter().any(|repeated| repeated == name) {
+            self.invalid(name, "is given more than once");
+            return None;
+        }
+        if given.get() == "null" {
+            return Some(None);
+        }
+        match parse(given) {
+            Ok(value) => Some(Some(value)),
+            Err(message) => {
+                self.invalid(name, message);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Taking a sale back: its articles return to the stock, the sale itself stays.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::Utc;
+use daybook_domain::decider::Decider as _;
+use daybook_domain::shop::{
+    CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine,
+};
+use daybook_eventlog::{AppendError, Decided};
+use daybook_projections::shop::sales::{self, Sale};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::refusal::{Refusal, WriteRefusals};
+use super::terminal::{Sent, Terminal, stream};
+use super::vente::StockUpdate;
+use crate::app::App;
+use crate::http::Problem;
+use crate::http::body::{self, BodyLimit};
+use crate::http::fields::Fields;
+use crate::http::write::{answer, append_problem, problem, respond};
+
+const CONFLICT_RETRIES_MAX: usize = 8;
+const NUMBER_CHARS_MAX: usize = 100;
+const MOTIF_CHARS_MAX: usize = 500;
+
+/// The sale to take back.
+#[derive(ToSchema)]
+#[schema(as = Annuler)]
+#[expect(dead_code, reason = "describes the body; `cancel` reads it")]
+pub struct SaleToTakeBack {
+    #[schema(min_length = 1, max_length = 100)]
+    numero_facture: String,
+    /// Why.
+    #[schema(min_length = 1, max_length = 500)]
+    motif: String,
+}
+
+/// A sale that was taken back.
+#[derive(Serialize, ToSchema)]
+pub struct Annulation {
+    success: bool,
+    numero_facture: String,
+    /// Of the event that cancelled it.
+    position: u64,
+    /// One entry an article.
+    stock_updates: Vec<StockUpdate>,
+}
+
+/// Cancel a sale
+///
+/// Any terminal of the shop may.
+#[utoipa::path(
+    post,
+    path = "/api/v2/simple/ventes/annuler",
+    tag = "Tills",
+    security(("terminal" = [])),
+    request_body = SaleToTakeBack,
+    responses((status = 200, description = "Cancelled", body = Annulation), WriteRefusals)
+)]
+pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let limit = parts.extensions.get::<BodyLimit>().map_or(2 << 20, |limit| limit.0);
+    let sent = Sent::of(parts);
+    let terminal = Terminal::of(&app, sent.headers()).await?;
+    let bytes = body::read(sent.headers(), body, limit).await?;
+    let mut fields = Fields::from_json(&bytes).map_err(|_| Refusal::invalid_cancel())?.ignoring_unknown();
+    let numero_facture = fields.string("numero_facture", 1..=NUMBER_CHARS_MAX);
+    let motif = fields.string("motif", 1..=MOTIF_CHARS_MAX);
+    fields.finish().map_err(|_| Refusal::invalid_cancel())?;
+    let cause = terminal.cause(&sent, &bytes)?;
+
+    let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
+    for _ in 0..=CONFLICT_RETRIES_MAX {
+        if let Some(executed) = app.shops.already_answered(&cause).await.map_err(unread)? {
+            return Ok(respond(executed));
+        }
+        // While the shop is locked nothing happens to its sales, so what is looked up now still holds at the append.
+        let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
+        app.caught_up(&[sales::NAME], None).await?;
+        let found = sales::by_numbers(&app.models, terminal.shop_id, &[&numero_facture]).await?;
+        let sale = found.into_iter().next().ok_or_else(Refusal::vente_not_found)?;
+        let command = ShopCommand::CancelSale(CancelSale {
+            numero_facture: numero_facture.clone(),
+            motif: motif.clone(),
+            terminal: terminal.serial.clone(),
+            already_cancelled: sale.annulee,
+            sale: to_cancel(sale),
+            now: Utc::now(),
+        });
+        let events = ShopDecider::decide(locked.state(), &command).map_err(refusal)?;
+        let number = numero_facture.clone();
+        let render = move |decided: Decided<'_, ShopDecider>| answer(StatusCode::OK, &annulation(&number, &decided));
+        match locked.commit(events, &cause, Arc::new(render)).await {
+            Ok(executed) => return Ok(respond(executed)),
+            Err(AppendError::Conflict { .. }) => {}
+            Err(error) => return Err(append_problem(&error).into()),
+        }
+    }
+    Err(Problem::conflict("D'autres modifiaient la même boutique: réessayez.").into())
+}
+
+fn to_cancel(sale: Sale) -> SaleToCancel {
+    let line = |ligne: sales::Ligne| SoldLine {
+        article_id: ligne.article_id,
+        article_nom: ligne.article_nom,
+        article_code: ligne.article_code,
+        quantite: ligne.quantite,
+        prix_unitaire: ligne.prix_unitaire,
+        sous_total: ligne.sous_total,
+    };
+    SaleToCancel {
+        position: sale.position.cast_unsigned(),
+        sold_at: sale.sold_at,
+        mode: sale.mode_paiement,
+        paye: sale.paye,
+        montant_total: sale.montant_total,
+        lines: sale.lignes.into_iter().map(line).collect(),
+    }
+}
+
+fn annulation(numero_facture: &str, decided: &Decided<'_, ShopDecider>) -> Annulation {
+    let lines = decided.events.iter().flat_map(|event| match event {
+        ShopEvent::SaleCancelled(cancelled) => cancelled.lines.as_slice(),
+        _ => &[],
+    });
+    let stocks = lines.map(|line| (line.article_id, line.stock_before, line.stock_after));
+    Annulation {
+        success: true,
+        numero_facture: numero_facture.to_owned(),
+        position: decided.appended.last.get(),
+        stock_updates: StockUpdate::by_article(stocks),
+    }
+}
+
+fn refusal(rejection: ShopRejection) -> Refusal {
+    match rejection {
+        ShopRejection::AlreadyCancelled { .. } => Refusal::already_cancelled(),
+        ShopRejection::NotOpen | ShopRejection::TerminalNotActive { .. } => Refusal::terminal_not_found(),
+        other => Problem::conflict(format!("La vente ne peut pas être annulée: {other}")).into(),
+    }
+}

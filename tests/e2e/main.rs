@@ -1,0 +1,28 @@
+//! What the server does, seen from outside: the real binary, real HTTP, a fresh folder for each fact.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "tests: what fails here is meant to fail loudly"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batch;
+mod conventions;
+mod full_disk;
+mod history;
+mod library;
+mod rebuilding;
+mod refusals;
+mod running;
+mod sessions;
+mod statistics;
+mod statistics_reference;
+mod superseding;
+mod sweep;
+mod tokens;
+mod writing;

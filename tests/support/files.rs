@@ -1,0 +1,88 @@
+//! What stands in the files of a data folder.
+
+use std::path::Path;
+
+use daybook_eventlog::Log;
+use daybook_projections::{READ_MODELS_FILE, ReadModels, all, rebuild};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+/// An event as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    pub position: u64,
+    pub stream: String,
+    pub version: u64,
+    pub kind: String,
+    pub data: Value,
+    pub metadata: Value,
+}
+
+/// The whole log, read past the server with the engine's own means.
+pub fn events(data: &Path) -> Vec<Logged> {
+    let log = Connection::open_with_flags(data.join("log.sqlite3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut query =
+        log.prepare("SELECT position, stream, version, type, data, metadata FROM log ORDER BY position").unwrap();
+    let json = |text: String| serde_json::from_str(&text).unwrap();
+    let rows = query.query_map([], |row| {
+        Ok(Logged {
+            position: row.get::<_, i64>(0)?.cast_unsigned(),
+            stream: row.get(1)?,
+            version: row.get::<_, i64>(2)?.cast_unsigned(),
+            kind: row.get(3)?,
+            data: json(row.get(4)?),
+            metadata: json(row.get(5)?),
+        })
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// Positions run from 1 without a gap, versions from 0 in each stream.
+#[track_caller]
+pub fn assert_gapless(events: &[Logged]) {
+    let mut next = std::collections::HashMap::<&str, u64>::new();
+    for (event, position) in events.iter().zip(1..) {
+        assert_eq!(event.position, position);
+        let version = next.entry(&event.stream).or_default();
+        assert_eq!(event.version, *version, "{}", event.stream);
+        *version += 1;
+    }
+}
+
+/// The read models of a stopped server are, row by row, what the log says.
+pub async fn assert_read_models_equal_a_rebuild(data: &Path) {
+    let log = Log::open(data).await.unwrap();
+    let served = ReadModels::open(data).await.unwrap();
+    let fresh_folder = tempfile::tempdir().unwrap();
+    let fresh = ReadModels::open(fresh_folder.path()).await.unwrap();
+    rebuild(&log, &fresh, all(), |_| {}).await.unwrap();
+    for projection in all() {
+        let (served, fresh) = (served.dump(&*projection).await.unwrap(), fresh.dump(&*projection).await.unwrap());
+        for (served, fresh) in served.iter().zip(&fresh) {
+            assert_eq!(served, fresh, "{}", projection.name());
+        }
+        assert_eq!(served.len(), fresh.len(), "{}", projection.name());
+    }
+    served.close().await;
+    fresh.close().await;
+    log.close().await;
+}
+
+/// How many rows the read models hold: so that a comparison of nothing with nothing does not pass.
+pub async fn read_model_rows(data: &Path) -> usize {
+    let models = ReadModels::open(data).await.unwrap();
+    let mut rows = 0;
+    for projection in all() {
+        rows += models.dump(&*projection).await.unwrap().len();
+    }
+    models.close().await;
+    rows
+}
+
+/// Throws the read models away, as an operator would.
+pub fn delete_read_models(data: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(data.join(format!("{READ_MODELS_FILE}{suffix}")));
+    }
+    assert!(!data.join(READ_MODELS_FILE).exists());
+}
