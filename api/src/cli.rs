@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::auth::{Role, TokenVerifier};
+use crate::bench::BenchCommand;
 use crate::observability;
 use crate::serve::{self, ServeOptions};
 use crate::settings::{SettingsArgs, SettingsError, as_toml, duration};
@@ -75,6 +76,12 @@ enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Measure this machine: throughput and latency beside what the machine itself allows
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  daybook bench log\n  daybook bench rebuild --json\n\nEach bench makes its own data in a temporary folder and needs nothing running."
+    )]
+    Bench(BenchCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script for a shell
@@ -109,6 +116,7 @@ fn run(command: Command) -> Outcome {
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),
+        Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -124,8 +132,11 @@ fn serve(settings: &SettingsArgs, options: ServeOptions) -> Outcome {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve::run(settings, options))
+    runtime()?.block_on(serve::run(settings, options))
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn config(settings: &SettingsArgs, toml: bool) -> Outcome {

@@ -1,7 +1,9 @@
 //! The HTTP server and command line of Daybook.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod bench;
 pub mod cli;
 mod demo;
 pub mod http;

@@ -47,7 +47,8 @@ pub fn document() -> OpenApi {
 fn request_bodies(paths: &Paths) -> Vec<String> {
     let operations = |item: &PathItem| [item.post.clone(), item.put.clone()].into_iter().flatten();
     let strict = |operation: &Operation| !operation.tags.iter().flatten().any(|tag| tag == "Tills");
-    let bodies = paths.paths.values().flat_map(operations).filter(strict).filter_map(|operation| operation.request_body);
+    let bodies =
+        paths.paths.values().flat_map(operations).filter(strict).filter_map(|operation| operation.request_body);
     let inline = bodies.filter_map(|body| match body {
         RefOr::T(body) => Some(body.content),
         RefOr::Ref(_) => None,

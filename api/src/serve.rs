@@ -20,9 +20,9 @@ use crate::http::{Conventions, conventions};
 use crate::observability::Metrics;
 use crate::ops::{self, Ops};
 use crate::reading::{self, sweep};
-use crate::shop;
 use crate::settings::Settings;
-use crate::{demo, openapi};
+use crate::shop;
+use crate::{admin, demo, openapi};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -75,16 +75,17 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
 
 /// Every surface of the product; a new one is a line here.
 pub fn surfaces() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes())
+    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes()).merge(admin::routes())
 }
 
 /// Everything the server answers.
 pub fn router(settings: &Settings, verifier: TokenVerifier, app: App, metrics: Metrics) -> Router {
     let ops = ops::router(Ops::new(app.clone(), metrics, settings.lag_max));
+    let knows_terminal = shop::knows_terminal(app.clone());
     let routes = Router::from(surfaces().with_state(app))
         .merge(ops)
         .merge(SwaggerUi::new("/docs").url("/api/openapi.json", openapi::document()));
-    conventions(routes, &Conventions::new(settings, verifier))
+    conventions(routes, &Conventions::new(settings, verifier, Some(knows_terminal)))
 }
 
 /// The OpenAPI document as JSON.

@@ -17,6 +17,11 @@ pub trait DomainEvent: Sized + Clone + Send + Sync + 'static {
     /// When it happened out there, as far as the event itself says so.
     fn occurred_at(&self) -> chrono::DateTime<chrono::Utc>;
 
+    /// A remark for the event's metadata, under a name of its own; most events have none.
+    fn remark(&self) -> Option<(&'static str, Value)> {
+        None
+    }
+
     /// The event's data as JSON.
     fn encode(&self) -> Vec<u8>;
 

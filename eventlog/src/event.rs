@@ -58,7 +58,7 @@ impl NewEvent {
             event_type: Cow::Borrowed(event.event_type()),
             schema_version: event.schema_version(),
             data: String::from_utf8(event.encode()).unwrap_or_default(),
-            metadata: Arc::clone(metadata),
+            metadata: event.remark().map_or_else(|| Arc::clone(metadata), |remark| with_remark(metadata, remark)),
             occurred_at: event.occurred_at(),
         };
         events.iter().map(encode).collect()
@@ -67,6 +67,13 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> usize {
         self.data.len() + self.metadata.len() + self.event_type.len() + 64
     }
+}
+
+/// The metadata with one more member.
+fn with_remark(metadata: &str, (name, value): (&str, serde_json::Value)) -> Arc<str> {
+    let mut members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap_or_default();
+    members.insert(name.to_owned(), value);
+    serde_json::Value::Object(members).to_string().into()
 }
 
 /// Fresh event ids: a UUID v7 and the numbers that follow it, so that the ids of one append are one run in the

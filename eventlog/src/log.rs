@@ -146,8 +146,10 @@ impl Log {
     ) -> Result<Page<T>, ReadError> {
         let filter = filter.clone();
         let limit = limit.min(READ_EVENTS_MAX);
+        let left = usize::try_from(self.head().get().saturating_sub(after.get())).unwrap_or(usize::MAX);
+        let expected = if filter == Filter::all() { limit.min(left) } else { 0 };
         let read = move |connection: &crate::sqlite::ReadConnection| {
-            let mut events = Vec::new();
+            let mut events = Vec::with_capacity(expected);
             let next_after = connection.read_all(after, limit, &filter, |event| {
                 events.push(map(event));
                 ControlFlow::Continue(())

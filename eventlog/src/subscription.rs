@@ -56,7 +56,7 @@ impl Log {
     }
 }
 
-/// Events read as one part of a replay.
-const REPLAY_PART_EVENTS: usize = 8_192;
-/// Parts read side by side.
-const REPLAY_READERS: usize = 2;
+/// Events read as one part of a replay: few enough to stay in the processor's cache on their way through.
+const REPLAY_PART_EVENTS: usize = 1_024;
+/// Parts read side by side; one connection is left to others.
+const REPLAY_READERS: usize = 3;

@@ -113,7 +113,8 @@ impl ReadModels {
     ) -> Result<Vec<Checkpoint>, ReadModelsError> {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let stored: Vec<(String, u32, i64, Option<i64>, Option<String>)> =
+        type Stored = (String, u32, i64, Option<i64>, Option<String>);
+        let stored: Vec<Stored> =
             sqlx::query_as("SELECT name, version, checkpoint, fault_position, fault_reason FROM projections")
                 .fetch_all(&mut *transaction)
                 .await?;
@@ -156,14 +157,10 @@ impl ReadModels {
     }
 
     /// Writes rows and checkpoints in one transaction.
-    pub(crate) async fn write(
-        &self,
-        changes: &[(&'static str, Changes)],
-        checkpoints: &[(&'static str, Checkpoint)],
-    ) -> Result<(), ReadModelsError> {
+    pub(crate) async fn write(&self, folded: &[(&'static str, Changes, Checkpoint)]) -> Result<(), ReadModelsError> {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        for change in changes.iter().flat_map(|(_, changes)| &changes.0) {
+        for change in folded.iter().flat_map(|(_, changes, _)| &changes.0) {
             for (sql, values) in change.statements() {
                 let mut query = sqlx::query(AssertSqlSafe(sql));
                 for value in values {
@@ -178,7 +175,7 @@ impl ReadModels {
                 query.execute(&mut *transaction).await?;
             }
         }
-        for (name, checkpoint) in checkpoints {
+        for (name, _, checkpoint) in folded {
             let (position, reason) = checkpoint.fault.clone().unzip();
             sqlx::query(
                 "UPDATE projections SET checkpoint = $2, fault_position = $3, fault_reason = $4 WHERE name = $1",

@@ -235,17 +235,10 @@ impl Batches {
             tracing::error!("a fold panicked; the read models stop here");
             return std::future::pending().await;
         };
-        let (changes, checkpoints): (Vec<_>, Vec<_>) =
-            folded.into_iter().map(|(name, changes, checkpoint)| ((name, changes), (name, checkpoint))).unzip();
-        let mut pause = RETRY_FIRST;
-        while let Err(error) = self.models.write(&changes, &checkpoints).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the read models could not be written; trying again"
-            );
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
-        }
+        let checkpoints = match self.write(&folded).await {
+            Ok(()) => folded.into_iter().map(|(name, _, checkpoint)| (name, checkpoint)).collect(),
+            Err(RowsRefused) => self.write_one_by_one(folded).await,
+        };
         let head = self.log.head();
         for (name, checkpoint) in checkpoints {
             match &checkpoint.fault {
@@ -260,9 +253,63 @@ impl Batches {
             }
         }
     }
+
+    /// Writes everything in one transaction; what is in the way for now (a full disk, a busy file) is waited out.
+    async fn write(&self, folded: &[Folded]) -> Result<(), RowsRefused> {
+        let mut pause = RETRY_FIRST;
+        while let Err(error) = self.models.write(folded).await {
+            if RowsRefused::is(&error) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the tables refuse rows: writing each projection on its own");
+                return Err(RowsRefused);
+            }
+            report(&error);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        Ok(())
+    }
+
+    /// Finds the projection whose rows are refused: it stops where it was, the others go on.
+    async fn write_one_by_one(&self, folded: Vec<Folded>) -> Vec<(&'static str, Checkpoint)> {
+        let mut checkpoints = Vec::with_capacity(folded.len());
+        for one in folded {
+            let name = one.0;
+            if self.write(std::slice::from_ref(&one)).await.is_ok() {
+                checkpoints.push((name, one.2));
+                continue;
+            }
+            let stands = self.projections.iter().find(|(projection, _)| projection.name() == name);
+            let position = stands.map_or(Position::START, |(_, checkpoint)| checkpoint.position);
+            let reason = "its table refused a row of the batch that begins here".to_owned();
+            let stopped = Checkpoint { position, fault: Some((position.plus(1), reason)) };
+            if self.write(&[(name, Changes::default(), stopped.clone())]).await.is_err() {
+                tracing::error!(projection = name, "where the projection stopped could not be written");
+            }
+            checkpoints.push((name, stopped));
+        }
+        checkpoints
+    }
 }
 
+/// What a projection makes of a batch: its rows, and where it stands then.
 type Folded = (&'static str, Changes, Checkpoint);
+
+fn report(error: &ReadModelsError) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(error, "the read models could not be written; trying again");
+}
+
+/// The database does not take rows as they are: trying again would not help.
+struct RowsRefused;
+
+impl RowsRefused {
+    fn is(error: &ReadModelsError) -> bool {
+        use sqlx::error::ErrorKind;
+        let ReadModelsError::Storage(sqlx::Error::Database(error)) = error else { return false };
+        !matches!(error.kind(), ErrorKind::Other)
+    }
+}
 
 fn fold_all(
     working: &[(Arc<dyn Projection>, Position)],

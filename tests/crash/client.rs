@@ -34,14 +34,14 @@ struct Request {
 pub struct Client {
     pub id: Uuid,
     chance: Chance,
-    book: Uuid,
+    book: Option<Uuid>,
     session: Option<Value>,
     unanswered: Option<Request>,
 }
 
 impl Client {
     pub fn new(chance: Chance) -> Self {
-        Self { id: Uuid::new_v4(), chance, book: Uuid::new_v4(), session: None, unanswered: None }
+        Self { id: Uuid::new_v4(), chance, book: None, session: None, unanswered: None }
     }
 
     /// Sends one write after the other until the server is gone; each answer adds a permit.
@@ -79,16 +79,17 @@ impl Client {
         let position = self.chance.below(50);
         let keyed = self.chance.below(2) == 0;
         let id_of = |session: &Value| session["id"].as_str().unwrap().to_owned();
-        let (method, path, body, kind, fields) = match (self.chance.below(6), &self.session) {
-            (0, _) => {
-                self.book = id;
+        let choice = self.chance.below(6);
+        let book = self.book.filter(|_| choice != 0);
+        let (method, path, body, kind, fields) = match (choice, &self.session) {
+            _ if book.is_none() => {
                 let (title, path) = (json!(id.to_string()), format!("/api/v1/books/{id}"));
                 let fields = vec![("book_id", json!(id)), ("title", title.clone())];
                 (Method::PUT, path, json!({ "title": title }), "BookAdded", fields)
             }
             (1, _) => {
                 let session = json!({
-                    "client_id": id, "book_id": self.book, "started_at": "2025-01-01T10:00:00Z",
+                    "client_id": id, "book_id": book, "started_at": "2025-01-01T10:00:00Z",
                     "ended_at": "2025-01-01T10:30:00Z", "start_position": position, "end_position": position + 1,
                 });
                 let fields = vec![("client_id", json!(id)), ("reason", json!("offline"))];
@@ -108,8 +109,8 @@ impl Client {
                 (Method::PUT, path, json!({ "end_position": position }), "ReadingSessionEnded", fields)
             }
             _ => {
-                let body = json!({ "book_id": self.book, "start_position": position });
-                let fields = vec![("book_id", json!(self.book)), ("start_position", json!(position))];
+                let body = json!({ "book_id": book, "start_position": position });
+                let fields = vec![("book_id", json!(book)), ("start_position", json!(position))];
                 let path = "/api/v1/reading-sessions/start".to_owned();
                 (Method::POST, path, body, "ReadingSessionStarted", fields)
             }
@@ -122,6 +123,7 @@ impl Client {
         assert!([200, 201].contains(&reply.status), "{} {}: {reply:?}", request.path, request.body);
         let answer = reply.json();
         match request.kind {
+            "BookAdded" => self.book = Some(answer["id"].as_str().unwrap().parse().unwrap()),
             "ReadingSessionStarted" => self.session = Some(answer),
             "ReadingSessionEnded" if request.path.ends_with("/end") => self.session = None,
             "ReadingSessionEnded" => assert_eq!(answer["results"][0]["success"], true, "{answer}"),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use client::{Acknowledged, Client};
 use support::chance::Chance;
 use support::files::{self, Logged};
-use support::{Place, Server};
+use support::{PATIENCE, Place, Server};
 use tokio::sync::Semaphore;
 
 const CLIENTS: usize = 6;
@@ -67,9 +67,9 @@ async fn load(
         })
         .collect();
     let enough = chance.below(ACKNOWLEDGEMENTS_MAX) as u32;
-    let killed = answered.acquire_many(enough).await.unwrap();
+    let waited = tokio::time::timeout(PATIENCE, answered.acquire_many(enough)).await;
+    assert!(waited.is_ok_and(|answered| answered.is_ok()), "the clients do not get on:\n{}", server.said());
     server.kill();
-    drop(killed);
     let mut back = Vec::new();
     for task in tasks {
         let (client, seen) = task.await.unwrap();

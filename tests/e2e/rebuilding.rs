@@ -40,7 +40,7 @@ async fn run(reader: Caller, admin: Caller, shared: Uuid, mut chance: Chance) {
     let mut books = vec![shared];
     let mut session = json!({ "id": Uuid::new_v4() });
     for _ in 0..STEPS {
-        let reader = reader.with("x-timezone", chance.one_of(&ZONES));
+        let reader = reader.with("x-timezone", chance.one_of::<&str>(&ZONES));
         let book = *chance.one_of(&books);
         let reply = match chance.below(12) {
             0 => {
@@ -64,7 +64,7 @@ async fn run(reader: Caller, admin: Caller, shared: Uuid, mut chance: Chance) {
             5 | 6 => reader.update(&session, chance.percent()).await,
             7 | 8 => reader.end(&session, chance.percent()).await,
             9 => reader.post("/api/v1/reading-sessions/batch", &offline(&mut chance, book)).await,
-            10 => reader.put("/api/v1/users/profile", &json!({ "timezone": chance.one_of(&ZONES) })).await,
+            10 => reader.put("/api/v1/users/profile", &json!({ "timezone": chance.one_of::<&str>(&ZONES) })).await,
             _ => reader.get("/api/v1/users/stats/streak?days=366").await,
         };
         assert!(reply.status < 500, "{reply:?}");

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -30,16 +31,21 @@ pub struct Conventions(Arc<Shared>);
 struct Shared {
     verifier: TokenVerifier,
     rate_limit: RateLimit,
+    knows_terminal: Option<KnowsTerminal>,
     body_limit: BodyLimit,
     cors_origins: Vec<HeaderValue>,
 }
 
+/// Whether a serial number is that of a terminal which may work: only those are callers of their own.
+pub type KnowsTerminal = Box<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>;
+
 impl Conventions {
     /// The conventions that the settings ask for.
-    pub fn new(settings: &Settings, verifier: TokenVerifier) -> Self {
+    pub fn new(settings: &Settings, verifier: TokenVerifier, knows_terminal: Option<KnowsTerminal>) -> Self {
         Self(Arc::new(Shared {
             verifier,
             rate_limit: RateLimit::new(settings.rate_limit),
+            knows_terminal,
             body_limit: BodyLimit(settings.body_limit),
             cors_origins: settings.cors_origins.clone(),
         }))
@@ -95,9 +101,11 @@ async fn announce(mut request: Request, next: Next) -> Response {
 async fn admit(State(Conventions(shared)): State<Conventions>, mut request: Request, next: Next) -> Response {
     let identity = Identity::of(request.headers(), &shared.verifier).await;
     if !paths::is_for_operators(request.uri().path()) {
-        let who = match &identity.0 {
-            Ok(caller) => Who::Subject(&caller.subject),
-            Err(_) => Who::address(peer(&request)),
+        let terminal = terminal(&shared, request.headers()).await;
+        let who = match (&identity.0, &terminal) {
+            (Ok(caller), _) => Who::Subject(&caller.subject),
+            (Err(_), Some(serial)) => Who::Terminal(serial),
+            (Err(_), None) => Who::address(peer(&request)),
         };
         if let Err(problem) = shared.rate_limit.check(&who) {
             return problem.into_response();
@@ -106,6 +114,12 @@ async fn admit(State(Conventions(shared)): State<Conventions>, mut request: Requ
     request.extensions_mut().insert(identity);
     request.extensions_mut().insert(shared.body_limit);
     next.run(request).await
+}
+
+async fn terminal(shared: &Shared, headers: &HeaderMap) -> Option<String> {
+    let serial = headers.get("x-device-serial")?.to_str().ok()?.trim().to_owned();
+    let knows = shared.knows_terminal.as_ref()?;
+    knows(serial.clone()).await.then_some(serial)
 }
 
 // Forwarded addresses are not believed: anyone can write them.

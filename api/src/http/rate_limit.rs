@@ -28,6 +28,7 @@ pub(super) struct RateLimit {
 #[derive(Hash)]
 pub(super) enum Who<'a> {
     Subject(&'a str),
+    Terminal(&'a str),
     Address(IpAddr),
 }
 

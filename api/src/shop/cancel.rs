@@ -7,9 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::decider::Decider as _;
-use daybook_domain::shop::{
-    CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine,
-};
+use daybook_domain::shop::{CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine};
 use daybook_eventlog::{AppendError, Decided};
 use daybook_projections::shop::sales::{self, Sale};
 use serde::Serialize;

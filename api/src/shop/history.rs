@@ -104,7 +104,8 @@ pub async fn history(
     let mut page = sales::page(&app.models, shop.id, wanted, below, limit + 1).await?;
     let more = page.len() > limit as usize;
     page.truncate(limit as usize);
-    let next = page.last().filter(|_| more).map(|last| format!("{}-{}", last.sold_at.timestamp_micros(), last.position));
+    let next =
+        page.last().filter(|_| more).map(|last| format!("{}-{}", last.sold_at.timestamp_micros(), last.position));
     // Whole days are summed up already; only moments need a look at each sale.
     let whole_days = [first, last].into_iter().flatten().all(|bound| bound.day().is_some());
     let turnover = if whole_days {
@@ -117,10 +118,7 @@ pub async fn history(
         success: true,
         boutique_id: shop.id,
         boutique_nom: shop.name,
-        statistiques: HistoriqueStatistiques {
-            total_ventes: turnover.nombre,
-            chiffre_affaires: turnover.amount(),
-        },
+        statistiques: HistoriqueStatistiques { total_ventes: turnover.nombre, chiffre_affaires: turnover.amount() },
         count: page.len(),
         ventes: page.into_iter().map(Vente::from).collect(),
         next,

@@ -564,7 +564,8 @@ impl FieldValue for LinePlace {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let place = text.split_once('-').and_then(|(position, line)| Some(Self(position.parse().ok()?, line.parse().ok()?)));
+        let place =
+            text.split_once('-').and_then(|(position, line)| Some(Self(position.parse().ok()?, line.parse().ok()?)));
         place.ok_or_else(|| "must be the next of an answer".to_owned())
     }
 }

@@ -21,9 +21,9 @@ use super::refusal::{Refusal, WriteRefusals};
 use super::terminal::{Sent, Terminal, stream};
 use super::vente::{StockUpdate, Vente};
 use crate::app::App;
+use crate::http::Problem;
 use crate::http::body::{self, BodyLimit};
 use crate::http::write::{answer, append_problem, problem, respond};
-use crate::http::Problem;
 
 const CONFLICT_RETRIES_MAX: usize = 8;
 /// How far the register of sales may be behind the log while the shop's own memory of its last numbers still covers
@@ -155,12 +155,7 @@ pub async fn sync(State(app): State<App>, request: Request) -> Result<Response, 
     record(&app, &terminal, sales, &cause).await.map(respond)
 }
 
-async fn record(
-    app: &App,
-    terminal: &Terminal,
-    sales: Vec<SentSale>,
-    cause: &Cause,
-) -> Result<Executed, Refusal> {
+async fn record(app: &App, terminal: &Terminal, sales: Vec<SentSale>, cause: &Cause) -> Result<Executed, Refusal> {
     let numbers: Vec<Option<String>> = sales.iter().map(|sale| sale.numero_facture.clone()).collect();
     let mut command = RecordSales {
         terminal_serial: terminal.serial.clone(),
@@ -211,11 +206,8 @@ async fn known_numbers(
     app.reached(&[sales::NAME], covered).await?;
     let older = |number: &&str| shop.recent.fingerprint(number).is_none();
     let given: Vec<&str> = numbers.iter().flatten().map(String::as_str).filter(older).collect();
-    let mut found = if given.is_empty() {
-        HashMap::new()
-    } else {
-        sales::fingerprints(&app.models, shop.shop_id, &given).await?
-    };
+    let mut found =
+        if given.is_empty() { HashMap::new() } else { sales::fingerprints(&app.models, shop.shop_id, &given).await? };
     if numbers.iter().any(Option::is_none) {
         // Somebody may have used numbers of the kind that is generated now.
         let first = generated_number(shop.shop_id, now, 0);
@@ -268,9 +260,11 @@ impl Report {
                 _ => None,
             })
             .collect();
-        let refused = self.outcomes.iter().enumerate().filter_map(|(place, outcome)| {
-            outcome.as_ref().err().map(|error| self.error(place, error, &recorded))
-        });
+        let refused = self
+            .outcomes
+            .iter()
+            .enumerate()
+            .filter_map(|(place, outcome)| outcome.as_ref().err().map(|error| self.error(place, error, &recorded)));
         let errors: Vec<VenteErreur> = refused.collect();
         let created: Vec<VenteCreee> = recorded.iter().map(|(sale, position)| created(sale, *position)).collect();
         Synchronisation {

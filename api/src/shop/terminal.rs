@@ -26,11 +26,7 @@ impl Terminal {
     /// its key is missing or wrong.
     pub async fn of(app: &App, headers: &HeaderMap) -> Result<Self, Refusal> {
         let serial = header(headers, SERIAL).ok_or_else(Refusal::missing_serial)?;
-        let register = StreamId::new(registry::STREAM);
-        let shop_id = app.registry.view(&register, |register| register.terminals.get(serial).copied()).await;
-        let shop_id = shop_id
-            .map_err(|error| problem(error, |refused| Problem::internal(&refused)))?
-            .ok_or_else(Refusal::terminal_not_found)?;
+        let shop_id = shop_of(app, serial).await?.ok_or_else(Refusal::terminal_not_found)?;
         let sent = header(headers, KEY);
         let look = |shop: &Shop| {
             let terminal = shop.open()?.active_terminal(serial)?;
@@ -58,6 +54,13 @@ impl Terminal {
         let metadata = Metadata { actor: Some(actor), correlation_id: id.clone(), causation_id: id };
         Ok(Cause { metadata, request })
     }
+}
+
+/// The shop that the terminal is active in.
+pub async fn shop_of(app: &App, serial: &str) -> Result<Option<ShopId>, Problem> {
+    let register = StreamId::new(registry::STREAM);
+    let shop_id = app.registry.view(&register, |register| register.terminals.get(serial).copied()).await;
+    shop_id.map_err(|error| problem(error, |refused| Problem::internal(&refused)))
 }
 
 /// What a request carried besides its body.

@@ -97,23 +97,36 @@ impl RecentNumbers {
         }
     }
 
-    /// An index from `place` on that is free in the second of `prefix`, as far as the shop remembers and `is_taken`
-    /// says: `place` itself, or the first free one that is not below `floor` either.
+    /// The number with an index from `place` on that is free in the second of `prefix`, and that index, as far as the
+    /// shop remembers and `is_taken` says: `place` itself, or the first free one that is not below `floor` either.
     ///
     /// A second whose `place` is taken goes on behind its highest index, which is faster than counting. So does one in
     /// which more sales were recorded than are remembered: not even a forgotten number comes back.
-    pub(super) fn free_index(&self, prefix: &str, place: u64, floor: u64, is_taken: impl Fn(&str) -> bool) -> u64 {
-        let is_free = |index: &u64| {
+    pub(super) fn free_number(
+        &self,
+        prefix: &str,
+        place: u64,
+        floor: u64,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> (u64, String) {
+        let free = |index: u64| {
             let number = format!("{prefix}{index}");
-            !self.fingerprints.contains_key(number.as_str()) && !is_taken(&number)
+            let is_free = !self.fingerprints.contains_key(number.as_str()) && !is_taken(&number);
+            is_free.then_some((index, number))
         };
         let same_second = self.generated.as_ref().filter(|last| *last.prefix == *prefix);
         let behind = same_second.map_or(0, |last| last.next).max(place).max(floor);
         let forgotten = same_second.is_some_and(|last| self.has_forgotten_since(last.recorded_before));
-        if !forgotten && is_free(&place) {
-            return place;
+        if !forgotten && let Some(found) = free(place) {
+            return found;
         }
-        (behind..u64::MAX).find(is_free).unwrap_or(u64::MAX)
+        let mut index = behind;
+        loop {
+            if let Some(found) = free(index) {
+                return found;
+            }
+            index = index.wrapping_add(1);
+        }
     }
 
     fn has_forgotten_since(&self, recorded: u64) -> bool {

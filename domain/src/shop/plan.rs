@@ -174,9 +174,9 @@ impl<'a> Batch<'a> {
     fn generate_number(&mut self, place: u64) -> String {
         let prefix = self.prefix.get_or_insert_with(|| generated_prefix(self.shop.shop_id, self.now));
         let is_taken = |number: &str| self.numbers.contains_key(number) || self.command.known.contains_key(number);
-        let index = self.shop.recent.free_index(prefix, place, self.next_index, is_taken);
+        let (index, number) = self.shop.recent.free_number(prefix, place, self.next_index, is_taken);
         self.next_index = index.saturating_add(1);
-        format!("{prefix}{index}")
+        number
     }
 
     /// When the sale happened, and what the till said when that cannot be.

@@ -36,17 +36,18 @@ fn adjust(lines: &[(ArticleId, Correction)]) -> ShopCommand {
     }
 }
 
-/// A correction of these lines: article, delta, count, stock before, alerts.
-fn adjusted(lines: &[(ArticleId, i64, Option<i64>, i64, &[Alert])]) -> ShopEvent {
-    let line =
-        |(article_id, delta, counted, before, alerts): &(ArticleId, i64, Option<i64>, i64, &[Alert])| AdjustmentLine {
-            article_id: *article_id,
-            delta: *delta,
-            counted: *counted,
-            stock_before: *before,
-            stock_after: before + delta,
-            alerts: alerts.to_vec(),
-        };
+/// A corrected line: article, delta, count, stock before, alerts.
+type Corrected<'a> = (ArticleId, i64, Option<i64>, i64, &'a [Alert]);
+
+fn adjusted(lines: &[Corrected<'_>]) -> ShopEvent {
+    let line = |(article_id, delta, counted, before, alerts): &Corrected<'_>| AdjustmentLine {
+        article_id: *article_id,
+        delta: *delta,
+        counted: *counted,
+        stock_before: *before,
+        stock_after: before + delta,
+        alerts: alerts.to_vec(),
+    };
     ShopEvent::StockAdjusted(StockAdjusted {
         shop_id: SHOP,
         document: "INV-1".to_owned(),

@@ -328,6 +328,8 @@ impl ReadConnection {
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Position>, ReadError> {
         let mut known = self.kinds();
+        // The kind of the event before is often that of the next.
+        let mut place = 0;
         let mut last_stream: Option<(i64, StreamId)> = None;
         let mut rows = events.query(range)?;
         while let Some(row) = rows.next()? {
@@ -340,10 +342,13 @@ impl ReadConnection {
                 Some((id, name)) if *id == stream_id => name,
                 _ => &last_stream.insert((stream_id, self.stream_name(stream_id)?)).1,
             };
-            if !known.iter().any(|kind| kind.id == kind_id) {
-                known = self.load_kinds()?;
+            if known.get(place).is_none_or(|kind| kind.id != kind_id) {
+                if !known.iter().any(|kind| kind.id == kind_id) {
+                    known = self.load_kinds()?;
+                }
+                place = known.iter().position(|kind| kind.id == kind_id).unwrap_or(usize::MAX);
             }
-            let Some(kind) = known.iter().find(|kind| kind.id == kind_id) else {
+            let Some(kind) = known.get(place) else {
                 return Err(ReadError::Corrupt(format!("kind {kind_id} of an event is not in the table of kinds")));
             };
             let event = event_of(row, stream, &kind.event_type)?;

@@ -59,6 +59,8 @@ pub(super) struct Writer {
     head: watch::Sender<Position>,
     versions: Arc<Cache<StreamId, Version>>,
     writable: Arc<AtomicBool>,
+    /// `state` does not fit the file: the last transaction was given up.
+    is_state_lost: bool,
     purged: Instant,
 }
 
@@ -68,7 +70,7 @@ impl Writer {
         let state = Heads::load(&connection)?;
         let (head, _) = watch::channel(state.position);
         let versions = Arc::new(Cache::new(VERSIONS_MAX));
-        Ok(Self { connection, state, head, versions, writable, purged: Instant::now() })
+        Ok(Self { connection, state, head, versions, writable, is_state_lost: false, purged: Instant::now() })
     }
 
     pub(super) fn versions(&self) -> Arc<Cache<StreamId, Version>> {
@@ -127,7 +129,7 @@ impl Writer {
         let started = Instant::now();
         let mut replies = Vec::with_capacity(group.len());
         let mut rooms = Vec::with_capacity(group.len());
-        let before = self.state.position;
+        let before = *self.head.borrow();
         let written = self.write(
             group.drain(..).map(|(append, reply, room)| {
                 rooms.push(room);
@@ -137,9 +139,11 @@ impl Writer {
         );
         match written {
             Ok(()) => {
-                self.writable.store(true, Ordering::Release);
                 metrics::histogram!("daybook_log_commit_seconds").record(started.elapsed().as_secs_f64());
                 let events = self.state.position.get() - before.get();
+                if events > 0 {
+                    self.writable.store(true, Ordering::Release);
+                }
                 metrics::counter!("daybook_log_events_total").increment(events);
                 #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
                 metrics::histogram!("daybook_log_commit_events").record(events as f64);
@@ -168,7 +172,8 @@ impl Writer {
         appends: impl Iterator<Item = (Append, Reply)>,
         replies: &mut Vec<(Reply, Result<AppendOutcome, AppendError>)>,
     ) -> rusqlite::Result<()> {
-        let mut failed = self.run_cached("BEGIN IMMEDIATE").err();
+        let mut failed = self.begin().err();
+        let before = self.state.position;
         // Never earlier than what is there: recorded times rise with positions, also when the clock is put back.
         let recorded_at = Utc::now().timestamp_micros().max(self.state.recorded_at);
         self.state.recorded_at = recorded_at;
@@ -189,10 +194,21 @@ impl Writer {
         match failed {
             Some(error) => Err(error),
             None => {
-                self.state.save(&self.connection)?;
+                // A group of refusals and repetitions writes nothing, and waits for no disk.
+                if self.state.position != before {
+                    self.state.save(&self.connection)?;
+                }
                 self.run_cached("COMMIT")
             }
         }
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.is_state_lost {
+            self.state = Heads::load(&self.connection)?;
+            self.is_state_lost = false;
+        }
+        self.run_cached("BEGIN IMMEDIATE")
     }
 
     fn run_cached(&self, sql: &str) -> rusqlite::Result<()> {
@@ -332,7 +348,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Rolls back and forgets what was learned on the way.
+    /// Rolls back.
     fn give_up(&mut self, error: rusqlite::Error) -> AppendError {
         self.writable.store(false, Ordering::Release);
         if !self.connection.is_autocommit()
@@ -340,10 +356,8 @@ impl Writer {
         {
             tracing::error!(%error, "the log's transaction could not be rolled back");
         }
-        match Heads::load(&self.connection) {
-            Ok(state) => self.state = state,
-            Err(error) => tracing::error!(%error, "the log's head could not be read"),
-        }
+        // What was learned on the way did not come to be. It is read anew before anything else is written.
+        self.is_state_lost = true;
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         tracing::error!(%error, "a group of appends could not be written");
         if full { AppendError::StorageFull(Arc::new(error)) } else { AppendError::Storage(Arc::new(error)) }

@@ -109,6 +109,9 @@ FROM streams s JOIN stream_runs r USING (stream_id)
 
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never changed'); END;
+CREATE TRIGGER events_are_only_added_at_the_end BEFORE INSERT ON events
+WHEN NEW.position <= (SELECT position FROM head)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never replaced'); END;
 CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never deleted'); END;
 CREATE TRIGGER streams_are_never_changed BEFORE UPDATE ON streams

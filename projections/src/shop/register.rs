@@ -130,8 +130,7 @@ impl Projection for Shops {
                 }
                 ShopEvent::TerminalChanged(terminal) => {
                     let key = (terminal.shop_id, terminal.serial.as_str());
-                    let (name, active) =
-                        (Value::Text(terminal.name.clone()), Value::Int(i64::from(terminal.active)));
+                    let (name, active) = (Value::Text(terminal.name.clone()), Value::Int(i64::from(terminal.active)));
                     match terminals.get_mut(&key) {
                         Some(row) => [row[2], row[3]] = [name, active],
                         None => {
@@ -275,8 +274,7 @@ impl From<ArticleTuple> for ArticleRow {
     }
 }
 
-const SHOP: &str =
-    "SELECT shop_id, name, currency, timezone, allow_negative_stock, low_stock_threshold FROM shops";
+const SHOP: &str = "SELECT shop_id, name, currency, timezone, allow_negative_stock, low_stock_threshold FROM shops";
 const ARTICLE: &str = "SELECT a.article_id, a.name, a.code, a.category, a.price, a.active, coalesce(s.stock, 0) \
                        FROM articles a LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id";
 
@@ -297,11 +295,8 @@ pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadM
 /// [`ReadModelsError`]
 pub async fn shops(models: &ReadModels, skip: u64, limit: u32) -> Result<(Vec<ShopRow>, u64), ReadModelsError> {
     let sql = format!("{SHOP} ORDER BY shop_id LIMIT $1 OFFSET $2");
-    let rows: Vec<ShopTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(limit)
-        .bind(skip.cast_signed())
-        .fetch_all(models.pool())
-        .await?;
+    let rows: Vec<ShopTuple> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(limit).bind(skip.cast_signed()).fetch_all(models.pool()).await?;
     let total: i64 = sqlx::query_scalar("SELECT count(*) FROM shops").fetch_one(models.pool()).await?;
     Ok((rows.into_iter().map(ShopRow::from).collect(), total.cast_unsigned()))
 }
@@ -316,7 +311,8 @@ pub async fn terminals(
     skip: u64,
     limit: u32,
 ) -> Result<(Vec<TerminalRow>, u64), ReadModelsError> {
-    let sql = "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
+    let sql =
+        "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
     let rows: Vec<(String, String, bool, bool)> =
         sqlx::query_as(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all(models.pool()).await?;
     let total: i64 = sqlx::query_scalar("SELECT count(*) FROM terminals WHERE shop_id = $1")
@@ -357,8 +353,7 @@ pub async fn articles(
 /// [`ReadModelsError`]
 pub async fn articles_on_sale(models: &ReadModels, shop: i64) -> Result<Vec<ArticleRow>, ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 AND a.active = 1 ORDER BY a.article_id");
-    let rows: Vec<ArticleTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).fetch_all(models.pool()).await?;
+    let rows: Vec<ArticleTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).fetch_all(models.pool()).await?;
     Ok(rows.into_iter().map(ArticleRow::from).collect())
 }
 

@@ -35,7 +35,7 @@ fn rig(settings: &[(&'static str, &str)]) -> Rig {
         .route("/items/{id}", get(async || "item"))
         .route("/body", post(async |JsonBody(body): JsonBody| body))
         .route("/panic", get(async || -> String { panic!("the password is 1234") }));
-    Rig { router: conventions(routes, &Conventions::new(&settings, verifier)), token, _data: data }
+    Rig { router: conventions(routes, &Conventions::new(&settings, verifier, None)), token, _data: data }
 }
 
 impl Rig {

@@ -37,8 +37,27 @@ impl<'a> Fields<'a> {
         objects
     }
 
-    /// A field of a body that is read from its JSON text as it was sent, all digits of a number included; it may be
-    /// absent, null or a value.
+    /// Whether a field of a body is there, be it null or wrong.
+    pub fn is_given(&self, name: &str) -> bool {
+        match &self.input {
+            Input::Json(members) => members.contains_key(name),
+            Input::Query(parameters) => parameters.contains_key(name),
+        }
+    }
+
+    /// A required field of a body that is read from its JSON text as it was sent, all digits of a number included.
+    pub fn exact<T: Default>(&mut self, name: &'static str, parse: impl FnOnce(&RawValue) -> Result<T, String>) -> T {
+        let errors_before = self.errors.len();
+        match self.nullable_exact(name, parse) {
+            Some(Some(value)) => return value,
+            Some(None) => self.invalid(name, "must not be null"),
+            None if self.errors.len() == errors_before => self.invalid(name, "is missing"),
+            None => {}
+        }
+        T::default()
+    }
+
+    /// The same for a field that may be absent (`None`), null (`Some(None)`) or a value.
     pub fn nullable_exact<T>(
         &mut self,
         name: &'static str,

@@ -1,9 +1,9 @@
 //! The rows of an append, and what the writer remembers between appends.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::sync::{Arc, LazyLock};
 
 use quick_cache::unsync::Cache;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{NewEvent, Position, StreamId, Version, sqlite::reader::BLOCK_POSITIONS};
@@ -12,7 +12,9 @@ use crate::{NewEvent, Position, StreamId, Version, sqlite::reader::BLOCK_POSITIO
 const STREAM_HEADS_MAX: usize = 65_536;
 /// Rows of one multi-row INSERT.
 const ROWS: usize = 16;
-const COLUMNS: usize = 11;
+/// Parameters that all rows of an INSERT share, and those of each row.
+const SHARED: usize = 3;
+const EACH: usize = 8;
 
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
@@ -23,11 +25,17 @@ pub(super) struct Heads {
     pub(super) recorded_at: i64,
     checksum: u64,
     streams: Cache<StreamId, StreamHead>,
-    kinds: Vec<(String, String, i64)>,
-    block: u64,
-    kinds_in_block: HashSet<i64>,
+    kinds: Vec<Kind>,
     /// The streams that the present transaction has written, and their next versions.
     pub(super) written: Vec<(StreamId, Version)>,
+}
+
+struct Kind {
+    id: i64,
+    category: String,
+    event_type: String,
+    /// The last block that holds it.
+    block: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,23 +52,21 @@ impl Heads {
             .query_row("SELECT recorded_at FROM events WHERE position = ?1", [position], |row| row.get(0))
             .optional()?;
         let kinds = connection
-            .prepare("SELECT category, event_type, kind_id FROM kinds")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<Result<_, _>>()?;
-        let position = Position::from_sql(position);
-        let block = block_of(position.get().max(1));
-        let kinds_in_block = connection
-            .prepare("SELECT kind_id FROM kind_blocks WHERE block = ?1")?
-            .query_map([block.cast_signed()], |row| row.get(0))?
+            .prepare(
+                "SELECT kind_id, category, event_type,
+                 (SELECT max(block) FROM kind_blocks WHERE kind_blocks.kind_id = kinds.kind_id) FROM kinds",
+            )?
+            .query_map([], |row| {
+                let block = row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned);
+                Ok(Kind { id: row.get(0)?, category: row.get(1)?, event_type: row.get(2)?, block })
+            })?
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            position,
+            position: Position::from_sql(position),
             recorded_at: recorded_at.unwrap_or(0),
             checksum: checksum.cast_unsigned(),
             streams: Cache::new(STREAM_HEADS_MAX),
             kinds,
-            block,
-            kinds_in_block,
             written: Vec::new(),
         })
     }
@@ -99,30 +105,35 @@ impl Heads {
         Ok(StreamHead { id: connection.last_insert_rowid(), next: 0 })
     }
 
-    fn kind(&mut self, connection: &Connection, category: &str, event_type: &str) -> rusqlite::Result<i64> {
-        if let Some((_, _, id)) = self.kinds.iter().find(|(c, t, _)| t == event_type && c == category) {
-            return Ok(*id);
-        }
-        connection
-            .prepare_cached("INSERT INTO kinds (category, event_type) VALUES (?1, ?2)")?
-            .execute([category, event_type])?;
-        let id = connection.last_insert_rowid();
-        self.kinds.push((category.to_owned(), event_type.to_owned(), id));
-        Ok(id)
-    }
-
-    fn note_kind(&mut self, connection: &Connection, kind: i64, position: Position) -> rusqlite::Result<()> {
-        let block = block_of(position.get());
-        if block != self.block {
-            self.block = block;
-            self.kinds_in_block.clear();
-        }
-        if self.kinds_in_block.insert(kind) {
+    /// The kind of an event at `position`, which is noted in the index of kinds.
+    fn kind(
+        &mut self,
+        connection: &Connection,
+        (category, event_type): (&str, &str),
+        position: Position,
+    ) -> rusqlite::Result<i64> {
+        let known = self.kinds.iter().position(|kind| kind.event_type == event_type && kind.category == category);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                connection
+                    .prepare_cached("INSERT INTO kinds (category, event_type) VALUES (?1, ?2)")?
+                    .execute([category, event_type])?;
+                let (id, category, event_type) =
+                    (connection.last_insert_rowid(), category.to_owned(), event_type.to_owned());
+                self.kinds.push(Kind { id, category, event_type, block: None });
+                self.kinds.len() - 1
+            }
+        };
+        let kind = &mut self.kinds[place];
+        let block = block_of(position);
+        if kind.block != Some(block) {
+            kind.block = Some(block);
             connection
                 .prepare_cached("INSERT INTO kind_blocks VALUES (?1, ?2)")?
-                .execute([kind, block.cast_signed()])?;
+                .execute([kind.id, block.cast_signed()])?;
         }
-        Ok(())
+        Ok(kind.id)
     }
 }
 
@@ -153,18 +164,11 @@ impl<'a> Inserter<'a> {
         let mut head = self.heads.stream_or_new(self.connection, stream)?;
         let first = self.heads.position.plus(1);
         self.index(head, first, &events)?;
-        let (chunks, rest) = events.as_chunks::<ROWS>();
-        if !chunks.is_empty() {
-            let mut many = self.connection.prepare_cached(&INSERT_MANY)?;
-            for chunk in chunks {
-                self.bind_and_run(&mut many, stream, &mut head, chunk, positions)?;
-            }
-        }
-        if !rest.is_empty() {
-            let mut one = self.connection.prepare_cached(&INSERT_ONE)?;
-            for event in rest {
-                self.bind_and_run(&mut one, stream, &mut head, std::slice::from_ref(event), positions)?;
-            }
+        // What one cause brings about shares its metadata, which is handed over once then.
+        for same in events.chunk_by(|a, b| Arc::ptr_eq(&a.metadata, &b.metadata)) {
+            let (chunks, rest) = same.as_chunks::<ROWS>();
+            self.insert_rows(&INSERT_MANY, stream, &mut head, chunks.iter().map(<[_; ROWS]>::as_slice), positions)?;
+            self.insert_rows(&INSERT_ONE, stream, &mut head, rest.chunks(1), positions)?;
         }
         self.heads.streams.insert(stream.clone(), head);
         self.heads.written.push((stream.clone(), head.next));
@@ -187,37 +191,44 @@ impl<'a> Inserter<'a> {
         Ok(())
     }
 
-    fn bind_and_run(
+    /// Runs `sql` for each of `chunks`: each has as many events as `sql` has rows, and all have the same metadata.
+    fn insert_rows<'c, 'e: 'c>(
         &mut self,
-        statement: &mut CachedStatement<'_>,
+        sql: &str,
         stream: &StreamId,
         head: &mut StreamHead,
-        events: &[&NewEvent],
+        chunks: impl Iterator<Item = &'c [&'e NewEvent]>,
         positions: &mut Vec<Position>,
     ) -> rusqlite::Result<()> {
-        for (row, event) in events.iter().enumerate() {
-            let position = self.heads.position.plus(1);
-            let kind = self.heads.kind(self.connection, stream.category(), &event.event_type)?;
-            self.heads.note_kind(self.connection, kind, position)?;
-            let checksum = self.checksum(stream, head.next, position, event);
-            let first = row * COLUMNS;
-            statement.raw_bind_parameter(first + 1, position.to_sql())?;
-            statement.raw_bind_parameter(first + 2, head.id)?;
-            statement.raw_bind_parameter(first + 3, head.next.cast_signed())?;
-            statement.raw_bind_parameter(first + 4, kind)?;
-            statement.raw_bind_parameter(first + 5, event.schema_version)?;
-            statement.raw_bind_parameter(first + 6, &event.id.as_bytes()[..])?;
-            statement.raw_bind_parameter(first + 7, event.occurred_at.timestamp_micros())?;
-            statement.raw_bind_parameter(first + 8, self.recorded_at)?;
-            statement.raw_bind_parameter(first + 9, checksum.cast_signed())?;
-            statement.raw_bind_parameter(first + 10, &*event.metadata)?;
-            statement.raw_bind_parameter(first + 11, &*event.data)?;
-            head.next += 1;
-            self.heads.position = position;
-            self.heads.checksum = checksum;
-            positions.push(position);
+        let category = stream.category();
+        let mut chunks = chunks.peekable();
+        let Some(first) = chunks.peek().and_then(|chunk| chunk.first()) else { return Ok(()) };
+        let mut insert = self.connection.prepare_cached(sql)?;
+        insert.raw_bind_parameter(1, head.id)?;
+        insert.raw_bind_parameter(2, self.recorded_at)?;
+        insert.raw_bind_parameter(3, &*first.metadata)?;
+        for chunk in chunks {
+            let mut parameter = SHARED;
+            for event in chunk {
+                let position = self.heads.position.plus(1);
+                let kind = self.heads.kind(self.connection, (category, &event.event_type), position)?;
+                let checksum = self.checksum(stream, head.next, position, event);
+                insert.raw_bind_parameter(parameter + 1, position.to_sql())?;
+                insert.raw_bind_parameter(parameter + 2, head.next.cast_signed())?;
+                insert.raw_bind_parameter(parameter + 3, kind)?;
+                insert.raw_bind_parameter(parameter + 4, event.schema_version)?;
+                insert.raw_bind_parameter(parameter + 5, &event.id.as_bytes()[..])?;
+                insert.raw_bind_parameter(parameter + 6, event.occurred_at.timestamp_micros())?;
+                insert.raw_bind_parameter(parameter + 7, checksum.cast_signed())?;
+                insert.raw_bind_parameter(parameter + 8, &*event.data)?;
+                parameter += EACH;
+                head.next += 1;
+                self.heads.position = position;
+                self.heads.checksum = checksum;
+                positions.push(position);
+            }
+            insert.raw_execute()?;
         }
-        statement.raw_execute()?;
         Ok(())
     }
 
@@ -264,15 +275,19 @@ pub(super) fn id_runs<'e>(events: impl IntoIterator<Item = &'e NewEvent>) -> Vec
     runs
 }
 
-fn block_of(position: u64) -> u64 {
-    (position - 1) / BLOCK_POSITIONS
+fn block_of(position: Position) -> u64 {
+    (position.get() - 1) / BLOCK_POSITIONS
 }
 
 fn insert_sql(rows: usize) -> String {
-    let row = format!("({})", ["?"; COLUMNS].join(","));
+    let row = |row: usize| {
+        let each: Vec<String> = (1..=EACH).map(|column| format!("?{}", SHARED + row * EACH + column)).collect();
+        format!("(?1, ?2, ?3, {})", each.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO events (position, stream_id, version, kind_id, schema_version, id, occurred_at, recorded_at, \
-         checksum, metadata, data) VALUES {}",
-        vec![row; rows].join(",")
+        "INSERT INTO events (stream_id, recorded_at, metadata, position, version, kind_id, schema_version, id, \
+         occurred_at, checksum, data) VALUES {}",
+        rows.join(", ")
     )
 }

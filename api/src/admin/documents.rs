@@ -1,0 +1,157 @@
+//! What the documents that move stock have in common: how they are found again, and how they look in the OpenAPI
+//! document. Their JSON itself is made by the read model.
+
+use axum::Json;
+use chrono::{DateTime, Utc};
+use daybook_domain::shop::{ArticleId, ShopId};
+use daybook_eventlog::Position;
+use daybook_projections::shop::documents::{self, Kind};
+use daybook_projections::shop::register;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::page::{Page, paging};
+use super::refusal::no_document;
+use super::shops;
+use crate::app::App;
+use crate::http::Problem;
+
+/// A shop's documents of one kind, in the order in which they were written.
+pub async fn list(
+    app: &App,
+    shop_id: ShopId,
+    kind: Kind,
+    after: Option<Position>,
+    query: &str,
+) -> Result<Json<Page<Box<RawValue>>>, Problem> {
+    let paging = paging(query)?;
+    app.caught_up(&[register::NAME, documents::NAME], after).await?;
+    shops::known(app, shop_id).await?;
+    let documents = documents::documents(&app.models, shop_id, kind, paging.skip(), paging.page_size).await;
+    let (documents, total) = documents.map_err(|error| Problem::internal(&error))?;
+    Ok(Json(Page::new(paging, documents, total)))
+}
+
+/// One of them.
+pub async fn get(
+    app: &App,
+    shop_id: ShopId,
+    kind: Kind,
+    id: i64,
+    after: Option<Position>,
+) -> Result<Json<Box<RawValue>>, Problem> {
+    app.caught_up(&[register::NAME, documents::NAME], after).await?;
+    shops::known(app, shop_id).await?;
+    let document = documents::document(&app.models, shop_id, kind, id).await;
+    document.map_err(|error| Problem::internal(&error))?.map(Json).ok_or_else(no_document)
+}
+
+/// Goods that came in.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockReceipt {
+    /// The same as `position`.
+    id: i64,
+    shop_id: ShopId,
+    /// What it is called on paper.
+    document: String,
+    at: DateTime<Utc>,
+    /// Who wrote it.
+    #[schema(required)]
+    user: Option<String>,
+    /// In the log.
+    position: i64,
+    lines: Vec<StockReceiptLine>,
+}
+
+/// What came of one article.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockReceiptLine {
+    /// From 1.
+    #[schema(minimum = 1)]
+    line: i64,
+    article_id: ArticleId,
+    #[schema(minimum = 1)]
+    quantity: i64,
+    /// What one unit cost the shop, when known.
+    #[schema(required, pattern = r"^\d+\.\d{2}$", example = "31500.00")]
+    unit_cost: Option<String>,
+    stock_before: i64,
+    stock_after: i64,
+}
+
+/// A correction of stock.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockAdjustment {
+    /// The same as `position`.
+    #[schema(required)]
+    id: Option<i64>,
+    shop_id: ShopId,
+    /// What it is called on paper.
+    document: String,
+    reason: String,
+    at: DateTime<Utc>,
+    /// Who wrote it.
+    #[schema(required)]
+    user: Option<String>,
+    /// In the log; null when the stock was right already and nothing was written.
+    #[schema(required)]
+    position: Option<i64>,
+    /// Without those articles whose stock was right.
+    lines: Vec<StockAdjustmentLine>,
+}
+
+/// The correction of one article.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockAdjustmentLine {
+    /// From 1, without the lines that changed nothing.
+    #[schema(minimum = 1)]
+    line: i64,
+    article_id: ArticleId,
+    delta: i64,
+    /// What was counted, when the correction comes from counting.
+    #[schema(required)]
+    counted: Option<i64>,
+    stock_before: i64,
+    stock_after: i64,
+}
+
+/// Stock that moved from this shop to another one.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockTransfer {
+    /// The same as `position`.
+    id: i64,
+    shop_id: ShopId,
+    to_shop: ShopId,
+    /// What it is called on paper.
+    document: String,
+    at: DateTime<Utc>,
+    /// Who wrote it.
+    #[schema(required)]
+    user: Option<String>,
+    /// In the log, of the event of this shop.
+    position: i64,
+    lines: Vec<StockTransferLine>,
+}
+
+/// What moved of one article.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the answer; the read model makes it")]
+pub struct StockTransferLine {
+    /// From 1.
+    #[schema(minimum = 1)]
+    line: i64,
+    article_id: ArticleId,
+    /// The article as the other shop calls it.
+    to_article_id: ArticleId,
+    #[schema(minimum = 1)]
+    quantity: i64,
+    /// Of this shop.
+    stock_before: i64,
+    /// Of this shop.
+    stock_after: i64,
+}
