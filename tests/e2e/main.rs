@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod administration;
 mod batch;
 mod conventions;
 mod full_disk;

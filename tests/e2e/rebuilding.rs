@@ -30,6 +30,8 @@ async fn read_models_equal_a_rebuild_and_come_back_the_same() {
 
     files::delete_read_models(data);
     let server = stopped.place.serve(&[]).await;
+    // A read waits until everything is there.
+    server.reader().history().await;
     assert!(server.stop().await.status.success());
     files::assert_read_models_equal_a_rebuild(data).await;
     assert!(files::read_model_rows(data).await > READERS * 10);

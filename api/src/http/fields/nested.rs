@@ -83,3 +83,47 @@ impl<'a> Fields<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of the lines, or the fields that are wrong.
+    fn numbers(body: &str) -> Result<Vec<i64>, Vec<String>> {
+        let mut fields = Fields::from_json(body.as_bytes()).unwrap();
+        let numbers = fields.objects("lines", 1..=3, |line| line.integer("n", 1..=9));
+        match fields.finish() {
+            Ok(()) => Ok(numbers),
+            Err(problem) => Err(problem.errors().iter().map(|error| error.field.clone()).collect()),
+        }
+    }
+
+    #[test]
+    fn each_object_of_a_list_is_read_field_by_field() {
+        assert_eq!(numbers(r#"{"lines":[{"n":1},{"n":9}]}"#), Ok(vec![1, 9]));
+    }
+
+    #[test]
+    fn what_is_wrong_in_an_object_is_named_with_its_place() {
+        let wrong = |body, fields: &[&str]| {
+            assert_eq!(numbers(body), Err(fields.iter().map(|&field| field.to_owned()).collect()), "{body}");
+        };
+        wrong(r#"{"lines":[{"n":1},{"n":10},{}]}"#, &["lines[1].n", "lines[2].n"]);
+        wrong(r#"{"lines":[{"n":1,"more":2}]}"#, &["lines[0].more"]);
+        wrong(r#"{"lines":[{"n":1,"n":2}]}"#, &["lines[0].n"]);
+        wrong(r#"{"lines":[5,null,{"n":1}]}"#, &["lines[0]", "lines[1]"]);
+        for none in [r#"{}"#, r#"{"lines":[]}"#, r#"{"lines":{"n":1}}"#, r#"{"lines":[{},{},{},{}]}"#] {
+            wrong(none, &["lines"]);
+        }
+    }
+
+    #[test]
+    fn an_exact_field_sees_the_text_as_it_was_sent() {
+        let mut fields = Fields::from_json(br#"{"n": 0.30000000000000000001 , "none": null}"#).unwrap();
+        assert_eq!(fields.exact("n", |text| Ok(text.get().to_owned())), "0.30000000000000000001");
+        assert_eq!(fields.nullable_exact("none", |_| Ok(1)), Some(None));
+        assert_eq!(fields.nullable_exact("absent", |_| Ok(1)), None);
+        assert_eq!(fields.exact("missing", |_| Ok(1)), 0);
+        assert_eq!(fields.finish().unwrap_err().errors()[0].field, "missing");
+    }
+}
