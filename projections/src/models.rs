@@ -99,6 +99,7 @@ impl ReadModels {
     pub async fn close(&self) {
         self.readers.close().await;
         let mut writer = self.writer.lock().await;
+        roll_back(&mut writer).await;
         if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await {
             tracing::warn!(%error, "the read models' WAL could not be folded into the file; the next start does it");
         }
@@ -159,36 +160,18 @@ impl ReadModels {
     /// Writes rows and checkpoints in one transaction.
     pub(crate) async fn write(&self, folded: &[(&'static str, Changes, Checkpoint)]) -> Result<(), ReadModelsError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        for change in folded.iter().flat_map(|(_, changes, _)| &changes.0) {
-            for (sql, values) in change.statements() {
-                let mut query = sqlx::query(AssertSqlSafe(sql));
-                for value in values {
-                    query = match value {
-                        Value::Null => query.bind(None::<i64>),
-                        Value::Int(number) => query.bind(*number),
-                        Value::Word(word) => query.bind(*word),
-                        Value::Text(text) => query.bind(text.clone()),
-                        Value::Id(id) => query.bind(*id),
-                    };
-                }
-                query.execute(&mut *transaction).await?;
-            }
+        // Not sqlx's own transaction: on a full disk SQLite rolls back by itself, sqlx does not notice, and no later
+        // begin would go through.
+        if begin(&mut writer).await.is_err() {
+            // A write that was given up in the middle may have left its transaction open.
+            roll_back(&mut writer).await;
+            begin(&mut writer).await?;
         }
-        for (name, _, checkpoint) in folded {
-            let (position, reason) = checkpoint.fault.clone().unzip();
-            sqlx::query(
-                "UPDATE projections SET checkpoint = $2, fault_position = $3, fault_reason = $4 WHERE name = $1",
-            )
-            .bind(*name)
-            .bind(checkpoint.position.get().cast_signed())
-            .bind(position.map(|position| position.get().cast_signed()))
-            .bind(reason)
-            .execute(&mut *transaction)
-            .await?;
+        let written = write_rows(&mut writer, folded).await;
+        if written.is_err() {
+            roll_back(&mut writer).await;
         }
-        transaction.commit().await?;
-        Ok(())
+        written
     }
 
     /// Every row of a projection's tables as text, table by table in the order of their keys: for comparing two
@@ -224,4 +207,48 @@ impl ReadModels {
         }
         Ok(lines)
     }
+}
+
+/// Writes inside the transaction that `writer` has begun, and commits it.
+async fn write_rows(
+    writer: &mut SqliteConnection,
+    folded: &[(&'static str, Changes, Checkpoint)],
+) -> Result<(), ReadModelsError> {
+    for change in folded.iter().flat_map(|(_, changes, _)| &changes.0) {
+        for (sql, values) in change.statements() {
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for value in values {
+                query = match value {
+                    Value::Null => query.bind(None::<i64>),
+                    Value::Int(number) => query.bind(*number),
+                    Value::Word(word) => query.bind(*word),
+                    Value::Text(text) => query.bind(text.clone()),
+                    Value::Id(id) => query.bind(*id),
+                };
+            }
+            query.execute(&mut *writer).await?;
+        }
+    }
+    for (name, _, checkpoint) in folded {
+        let (position, reason) = checkpoint.fault.clone().unzip();
+        sqlx::query("UPDATE projections SET checkpoint = $2, fault_position = $3, fault_reason = $4 WHERE name = $1")
+            .bind(*name)
+            .bind(checkpoint.position.get().cast_signed())
+            .bind(position.map(|position| position.get().cast_signed()))
+            .bind(reason)
+            .execute(&mut *writer)
+            .await?;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut *writer).await?;
+    Ok(())
+}
+
+async fn begin(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(writer).await.map(drop)
+}
+
+/// Ends a transaction that may be open.
+async fn roll_back(writer: &mut SqliteConnection) {
+    // Without an open transaction there is nothing to take back, and that is no failure.
+    let _ = sqlx::raw_sql("ROLLBACK").execute(writer).await;
 }

@@ -20,7 +20,8 @@ const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 const PAGES_AHEAD: usize = 4;
 /// Pauses between tries when the read models cannot be written.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+// Shorter than a read waits: what waited for room on the disk is there for the first read after there is some.
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// The task that keeps read models live. Dropping it stops the task.
 pub struct Runner {

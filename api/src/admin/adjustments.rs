@@ -7,8 +7,7 @@ use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::instant::to_micros;
 use daybook_domain::shop::{
-    AdjustmentOrder, ArticleId, Correction, LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopCommand, ShopDecider, ShopEvent,
-    StockAdjusted,
+    AdjustmentOrder, Correction, LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopCommand, ShopDecider, ShopEvent, StockAdjusted,
 };
 use daybook_eventlog::Decided;
 use daybook_projections::shop::documents::{self, Kind};
@@ -24,7 +23,7 @@ use super::two_streams::stream;
 use super::values::{DOCUMENT_CHARS_MAX, ID_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, ProblemBody};
@@ -62,7 +61,7 @@ enum AdjustmentLineToWrite {
 #[expect(dead_code, reason = "describes the line; it is read as the domain's own")]
 struct DeltaToWrite {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    article_id: ArticleId,
+    article_id: i64,
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
     delta: i64,
 }
@@ -74,7 +73,7 @@ struct DeltaToWrite {
 #[expect(dead_code, reason = "describes the line; it is read as the domain's own")]
 struct CountedToWrite {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    article_id: ArticleId,
+    article_id: i64,
     #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     counted: i64,
 }
@@ -107,10 +106,11 @@ fn correction(line: &mut Fields<'_>) -> Correction {
 /// The adjustments of a shop, oldest first
 #[utoipa::path(
     get,
+    operation_id = "list_stock_adjustments",
     path = "/api/v1/admin/shops/{id}/stock-adjustments",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), PageQuery),
-    responses((status = 200, description = "A page of adjustments", body = Page<StockAdjustment>), ReadProblems)
+    responses((status = 200, description = "A page of adjustments", body = Page<StockAdjustment>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -125,10 +125,11 @@ pub async fn list(
 /// One adjustment of a shop
 #[utoipa::path(
     get,
+    operation_id = "get_stock_adjustment",
     path = "/api/v1/admin/shops/{id}/stock-adjustments/{adjustment_id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("adjustment_id" = i64, Path, minimum = 1)),
-    responses((status = 200, description = "The adjustment", body = StockAdjustment), ReadProblems)
+    responses((status = 200, description = "The adjustment", body = StockAdjustment), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -145,6 +146,7 @@ pub async fn get(
 /// stock of all lines is right already, nothing is written, and the answer has neither id nor lines.
 #[utoipa::path(
     post,
+    operation_id = "adjust_stock",
     path = "/api/v1/admin/shops/{id}/stock-adjustments",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),

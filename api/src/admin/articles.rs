@@ -22,7 +22,7 @@ use super::two_streams::{self, stream};
 use super::values::{ID_MAX, NAME_CHARS_MAX, money, money_schema, optional_money, optional_money_schema};
 use crate::app::App;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -36,7 +36,7 @@ const CATEGORY_CHARS_MAX: usize = 100;
 pub struct ArticleToAdd {
     /// Unique over all shops; the next free one when left out.
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    id: Option<ArticleId>,
+    id: Option<i64>,
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     #[schema(min_length = 1, max_length = 100)]
@@ -97,8 +97,8 @@ impl Body for ArticleToChange {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Article)]
 pub struct ArticleBody {
-    id: ArticleId,
-    shop_id: ShopId,
+    id: i64,
+    shop_id: i64,
     name: String,
     #[schema(required)]
     code: Option<String>,
@@ -136,10 +136,11 @@ impl ArticleBody {
 /// The articles of a shop, by id
 #[utoipa::path(
     get,
+    operation_id = "list_articles",
     path = "/api/v1/admin/shops/{id}/articles",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), PageQuery),
-    responses((status = 200, description = "A page of articles", body = Page<ArticleBody>), ReadProblems)
+    responses((status = 200, description = "A page of articles", body = Page<ArticleBody>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -160,10 +161,11 @@ pub async fn list(
 /// One article of a shop
 #[utoipa::path(
     get,
+    operation_id = "get_article",
     path = "/api/v1/admin/shops/{id}/articles/{article_id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("article_id" = i64, Path, minimum = 1)),
-    responses((status = 200, description = "The article", body = ArticleBody), ReadProblems)
+    responses((status = 200, description = "The article", body = ArticleBody), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -181,6 +183,7 @@ pub async fn get(
 /// Add an article
 #[utoipa::path(
     post,
+    operation_id = "add_article",
     path = "/api/v1/admin/shops/{id}/articles",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),
@@ -229,6 +232,7 @@ pub async fn post(
 /// Change an article
 #[utoipa::path(
     put,
+    operation_id = "change_article",
     path = "/api/v1/admin/shops/{id}/articles/{article_id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("article_id" = i64, Path, minimum = 1)),

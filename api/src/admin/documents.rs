@@ -3,7 +3,7 @@
 
 use axum::Json;
 use chrono::{DateTime, Utc};
-use daybook_domain::shop::{ArticleId, ShopId};
+use daybook_domain::shop::ShopId;
 use daybook_eventlog::Position;
 use daybook_projections::shop::documents::{self, Kind};
 use daybook_projections::shop::register;
@@ -52,7 +52,7 @@ pub async fn get(
 pub struct StockReceipt {
     /// The same as `position`.
     id: i64,
-    shop_id: ShopId,
+    shop_id: i64,
     /// What it is called on paper.
     document: String,
     at: DateTime<Utc>,
@@ -71,7 +71,7 @@ pub struct StockReceiptLine {
     /// From 1.
     #[schema(minimum = 1)]
     line: i64,
-    article_id: ArticleId,
+    article_id: i64,
     #[schema(minimum = 1)]
     quantity: i64,
     /// What one unit cost the shop, when known.
@@ -88,7 +88,7 @@ pub struct StockAdjustment {
     /// The same as `position`.
     #[schema(required)]
     id: Option<i64>,
-    shop_id: ShopId,
+    shop_id: i64,
     /// What it is called on paper.
     document: String,
     reason: String,
@@ -110,7 +110,7 @@ pub struct StockAdjustmentLine {
     /// From 1, without the lines that changed nothing.
     #[schema(minimum = 1)]
     line: i64,
-    article_id: ArticleId,
+    article_id: i64,
     delta: i64,
     /// What was counted, when the correction comes from counting.
     #[schema(required)]
@@ -125,8 +125,8 @@ pub struct StockAdjustmentLine {
 pub struct StockTransfer {
     /// The same as `position`.
     id: i64,
-    shop_id: ShopId,
-    to_shop: ShopId,
+    shop_id: i64,
+    to_shop: i64,
     /// What it is called on paper.
     document: String,
     at: DateTime<Utc>,
@@ -145,9 +145,9 @@ pub struct StockTransferLine {
     /// From 1.
     #[schema(minimum = 1)]
     line: i64,
-    article_id: ArticleId,
+    article_id: i64,
     /// The article as the other shop calls it.
-    to_article_id: ArticleId,
+    to_article_id: i64,
     #[schema(minimum = 1)]
     quantity: i64,
     /// Of this shop.

@@ -5,9 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::Utc;
-use daybook_domain::shop::{
-    ArticleId, LINES_MAX, Money, QUANTITY_MAX, ReceiptOrder, ShopCommand, ShopDecider, ShopEvent,
-};
+use daybook_domain::shop::{LINES_MAX, Money, QUANTITY_MAX, ReceiptOrder, ShopCommand, ShopDecider, ShopEvent};
 use daybook_eventlog::Decided;
 use daybook_projections::shop::documents::{self, Kind};
 use serde_json::value::RawValue;
@@ -23,7 +21,7 @@ use super::values::{DOCUMENT_CHARS_MAX, ID_MAX, optional_money, optional_money_s
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, respond};
 
@@ -45,7 +43,7 @@ pub struct ReceiptToWrite {
 #[expect(dead_code, reason = "describes the line; it is read as the domain's own")]
 struct ReceiptLineToWrite {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    article_id: ArticleId,
+    article_id: i64,
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     quantity: i64,
     /// What one unit cost the shop, when known.
@@ -69,10 +67,11 @@ impl Body for ReceiptToWrite {
 /// The receipts of a shop, oldest first
 #[utoipa::path(
     get,
+    operation_id = "list_stock_receipts",
     path = "/api/v1/admin/shops/{id}/stock-receipts",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), PageQuery),
-    responses((status = 200, description = "A page of receipts", body = Page<StockReceipt>), ReadProblems)
+    responses((status = 200, description = "A page of receipts", body = Page<StockReceipt>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -87,10 +86,11 @@ pub async fn list(
 /// One receipt of a shop
 #[utoipa::path(
     get,
+    operation_id = "get_stock_receipt",
     path = "/api/v1/admin/shops/{id}/stock-receipts/{receipt_id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("receipt_id" = i64, Path, minimum = 1)),
-    responses((status = 200, description = "The receipt", body = StockReceipt), ReadProblems)
+    responses((status = 200, description = "The receipt", body = StockReceipt), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -104,6 +104,7 @@ pub async fn get(
 /// Take goods in
 #[utoipa::path(
     post,
+    operation_id = "receive_stock",
     path = "/api/v1/admin/shops/{id}/stock-receipts",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),

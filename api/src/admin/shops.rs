@@ -21,7 +21,7 @@ use super::two_streams::{self, stream};
 use super::values::{Currency, ID_MAX, NAME_CHARS_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -37,7 +37,7 @@ const LOW_STOCK_THRESHOLD_MAX: i64 = 1_000_000_000;
 pub struct ShopToOpen {
     /// The next free one when left out.
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    id: Option<ShopId>,
+    id: Option<i64>,
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// Of its prices.
@@ -102,7 +102,7 @@ impl Body for ShopToChange {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Shop)]
 pub struct ShopBody {
-    id: ShopId,
+    id: i64,
     name: String,
     /// Of its prices.
     #[schema(pattern = "^[A-Z]{3}$")]
@@ -145,10 +145,11 @@ impl From<ShopRow> for ShopBody {
 /// All shops, by id
 #[utoipa::path(
     get,
+    operation_id = "list_shops",
     path = "/api/v1/admin/shops",
     tag = "Administration",
     params(PageQuery),
-    responses((status = 200, description = "A page of shops", body = Page<ShopBody>), ReadProblems)
+    responses((status = 200, description = "A page of shops", body = Page<ShopBody>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -166,10 +167,11 @@ pub async fn list(
 /// One shop
 #[utoipa::path(
     get,
+    operation_id = "get_shop",
     path = "/api/v1/admin/shops/{id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),
-    responses((status = 200, description = "The shop", body = ShopBody), ReadProblems)
+    responses((status = 200, description = "The shop", body = ShopBody), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -184,6 +186,7 @@ pub async fn get(
 /// Open a shop
 #[utoipa::path(
     post,
+    operation_id = "open_shop",
     path = "/api/v1/admin/shops",
     tag = "Administration",
     request_body = ShopToOpen,
@@ -221,6 +224,7 @@ pub async fn post(State(app): State<App>, request: Write<Admin, ShopToOpen>) -> 
 /// Change a shop
 #[utoipa::path(
     put,
+    operation_id = "change_shop",
     path = "/api/v1/admin/shops/{id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),

@@ -21,7 +21,7 @@ use super::two_streams::{self, stream};
 use super::values::{NAME_CHARS_MAX, Serial, TerminalKey};
 use crate::app::App;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -71,7 +71,7 @@ impl Body for TerminalToChange {
 #[schema(as = Terminal)]
 pub struct TerminalBody {
     serial: String,
-    shop_id: ShopId,
+    shop_id: i64,
     name: String,
     /// Whether it may sell.
     active: bool,
@@ -99,10 +99,11 @@ impl TerminalBody {
 /// The terminals of a shop, by serial number
 #[utoipa::path(
     get,
+    operation_id = "list_terminals",
     path = "/api/v1/admin/shops/{id}/terminals",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), PageQuery),
-    responses((status = 200, description = "A page of terminals", body = Page<TerminalBody>), ReadProblems)
+    responses((status = 200, description = "A page of terminals", body = Page<TerminalBody>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -123,10 +124,11 @@ pub async fn list(
 /// One terminal of a shop
 #[utoipa::path(
     get,
+    operation_id = "get_terminal",
     path = "/api/v1/admin/shops/{id}/terminals/{serial}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("serial" = String, Path)),
-    responses((status = 200, description = "The terminal", body = TerminalBody), ReadProblems)
+    responses((status = 200, description = "The terminal", body = TerminalBody), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -143,6 +145,7 @@ pub async fn get(
 /// One of this shop that was deactivated may be registered again, with another name and another key.
 #[utoipa::path(
     post,
+    operation_id = "register_terminal",
     path = "/api/v1/admin/shops/{id}/terminals",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),
@@ -172,6 +175,7 @@ pub async fn post(
 /// Rename, activate or deactivate a terminal
 #[utoipa::path(
     put,
+    operation_id = "change_terminal",
     path = "/api/v1/admin/shops/{id}/terminals/{serial}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("serial" = String, Path)),

@@ -5,9 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::Utc;
-use daybook_domain::shop::{
-    ArticleId, LINES_MAX, QUANTITY_MAX, ShopCommand, ShopDecider, ShopEvent, ShopId, TransferOrder,
-};
+use daybook_domain::shop::{LINES_MAX, QUANTITY_MAX, ShopCommand, ShopDecider, ShopEvent, TransferOrder};
 use daybook_eventlog::Decided;
 use daybook_projections::shop::documents::{self, Kind};
 use serde_json::value::RawValue;
@@ -21,7 +19,7 @@ use super::two_streams;
 use super::values::{DOCUMENT_CHARS_MAX, ID_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
-use crate::http::openapi::{ReadProblems, WriteProblems};
+use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -35,7 +33,7 @@ pub struct TransferToWrite {
     document: String,
     /// Another shop.
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    to_shop: ShopId,
+    to_shop: i64,
     #[schema(value_type = Vec<TransferLineToWrite>, min_items = 1, max_items = 1000)]
     lines: Vec<TransferOrder>,
 }
@@ -48,10 +46,10 @@ pub struct TransferToWrite {
 struct TransferLineToWrite {
     /// An active article of this shop.
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    article_id: ArticleId,
+    article_id: i64,
     /// An active article of the other shop.
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    to_article_id: ArticleId,
+    to_article_id: i64,
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     quantity: i64,
 }
@@ -73,10 +71,11 @@ impl Body for TransferToWrite {
 /// The transfers that a shop has sent, oldest first
 #[utoipa::path(
     get,
+    operation_id = "list_stock_transfers",
     path = "/api/v1/admin/shops/{id}/stock-transfers",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), PageQuery),
-    responses((status = 200, description = "A page of transfers", body = Page<StockTransfer>), ReadProblems)
+    responses((status = 200, description = "A page of transfers", body = Page<StockTransfer>), ReadProblems, Forbidden)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -91,10 +90,11 @@ pub async fn list(
 /// One transfer that a shop has sent
 #[utoipa::path(
     get,
+    operation_id = "get_stock_transfer",
     path = "/api/v1/admin/shops/{id}/stock-transfers/{transfer_id}",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1), ("transfer_id" = i64, Path, minimum = 1)),
-    responses((status = 200, description = "The transfer", body = StockTransfer), ReadProblems)
+    responses((status = 200, description = "The transfer", body = StockTransfer), ReadProblems, Forbidden)
 )]
 pub async fn get(
     State(app): State<App>,
@@ -111,6 +111,7 @@ pub async fn get(
 /// send, also when it may sell it.
 #[utoipa::path(
     post,
+    operation_id = "transfer_stock",
     path = "/api/v1/admin/shops/{id}/stock-transfers",
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),

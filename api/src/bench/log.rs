@@ -15,7 +15,9 @@ use super::{
     measure::{Latencies, ROUNDS, Rates, per_second},
     replay,
     report::{Report, Row},
+    seconds,
     sessions::{Sessions, metadata},
+    temporary_folder,
 };
 
 /// Measures the log, in a temporary folder that is removed afterwards.
@@ -54,13 +56,6 @@ enum Case {
     AppendWriters,
     /// All events of a log, decoded.
     Replay,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 3_600.0 => Ok(seconds),
-        _ => Err("more than 0 and at most 3600 seconds".to_owned()),
-    }
 }
 
 impl LogBench {
@@ -145,8 +140,7 @@ impl LogBench {
     }
 
     fn folder(&self) -> std::io::Result<TempDir> {
-        let dir = self.dir.clone().unwrap_or_else(std::env::temp_dir);
-        tempfile::Builder::new().prefix("daybook-bench-").tempdir_in(dir)
+        temporary_folder(self.dir.as_deref())
     }
 
     fn turn(&self) -> Turn {

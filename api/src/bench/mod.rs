@@ -3,13 +3,27 @@
 //! A limit is measured in the same run and in turns with what it limits, so that a busy disk slows both down alike.
 
 mod bare;
+mod dice;
+mod ledger;
+mod load;
 mod log;
 mod measure;
+mod reading;
+mod rebuild;
 mod replay;
 mod report;
+mod sales;
+mod server;
 mod sessions;
+mod shops;
+mod trade;
+mod years;
 
-pub use self::log::LogBench;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+pub use self::{log::LogBench, reading::ReadingBench, rebuild::RebuildBench, sales::SalesBench};
 
 /// Why a bench came to no figure.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -19,16 +33,39 @@ pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 pub enum BenchCommand {
     /// The log, against a bare file that takes the same bytes in the same commits.
     Log(LogBench),
+    /// Read models built from nothing, against reading and decoding the same log.
+    Rebuild(RebuildBench),
+    /// Readers who report where they are, over HTTP.
+    Reading(ReadingBench),
+    /// Tills that send their sales, then questions to the stock ledger, over HTTP.
+    Sales(SalesBench),
 }
 
 impl BenchCommand {
     /// Measures, and prints what was found.
     ///
     /// # Errors
-    /// The folder could not be used, or the log failed.
+    /// The folder could not be used, the log failed, or the server answered otherwise than it should.
     pub async fn run(self) -> Result<(), Failed> {
         match self {
             Self::Log(bench) => bench.run().await,
+            Self::Rebuild(bench) => bench.run().await,
+            Self::Reading(bench) => bench.run().await,
+            Self::Sales(bench) => bench.run().await,
         }
+    }
+}
+
+/// A folder in `dir`, or where the system keeps such, that goes away with the bench.
+fn temporary_folder(dir: Option<&Path>) -> std::io::Result<TempDir> {
+    let dir = dir.map_or_else(std::env::temp_dir, Path::to_path_buf);
+    tempfile::Builder::new().prefix("daybook-bench-").tempdir_in(dir)
+}
+
+/// Seconds as an argument.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3_600.0 => Ok(seconds),
+        _ => Err("more than 0 and at most 3600 seconds".to_owned()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// One case of a bench. In JSON, what was not measured is `null`.
@@ -11,7 +12,7 @@ pub struct Row {
     pub bench: &'static str,
     /// Which case of it: `append/1-per-commit`.
     pub case: String,
-    /// Events each second.
+    /// Events, requests or sales each second.
     pub per_s: f64,
     /// Half of the calls took at most this long.
     pub p50_ms: Option<f64>,
@@ -67,5 +68,15 @@ impl Report {
 }
 
 fn print_line(out: &mut impl Write, [bench, case, per_s, p50, p99, limit, ratio]: &[String; 7]) -> io::Result<()> {
-    writeln!(out, "{bench:<6} {case:<24} {per_s:>11} {p50:>8} {p99:>8} {limit:>11} {ratio:>6}")
+    writeln!(out, "{bench:<8} {case:<24} {per_s:>11} {p50:>8} {p99:>8} {limit:>11} {ratio:>6}")
+}
+
+/// What is being made, on standard error when that is a terminal.
+pub(super) fn progress_bar(what: &'static str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length).with_message(what);
+    // The template is a constant; the plain bar does as well.
+    match ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} {msg}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

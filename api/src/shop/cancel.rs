@@ -114,6 +114,7 @@ fn to_cancel(sale: Sale) -> SaleToCancel {
     SaleToCancel {
         position: sale.position.cast_unsigned(),
         sold_at: sale.sold_at,
+        timezone: sale.timezone,
         mode: sale.mode_paiement,
         paye: sale.paye,
         montant_total: sale.montant_total,

@@ -331,7 +331,7 @@ pub struct Difference {
     log: i64,
     /// What the ledger's movements add up to.
     movements: i64,
-    /// The stock after the ledger's last movement.
+    /// The stock that the ledger shows.
     stock: i64,
 }
 

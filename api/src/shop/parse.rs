@@ -65,7 +65,7 @@ struct RawLine<'a> {
 }
 
 fn sale(raw: &RawValue) -> SentSale {
-    let Ok(raw) = serde_json::from_str::<RawSale<'_>>(raw.get()) else {
+    let Some(raw) = object::<RawSale<'_>>(raw) else {
         return SentSale { numero_facture: None, draft: Err(invalid("vente", "un objet est attendu")) };
     };
     let number = number(raw.numero_facture);
@@ -99,8 +99,7 @@ fn draft(raw: &RawSale<'_>, numero_facture: Option<String>) -> Result<SaleDraft,
 }
 
 fn line(raw: &RawValue) -> Result<DraftLine, SaleError> {
-    let raw: RawLine<'_> =
-        serde_json::from_str(raw.get()).map_err(|_| invalid("lignes", "chaque ligne est un objet"))?;
+    let raw: RawLine<'_> = object(raw).ok_or_else(|| invalid("lignes", "chaque ligne est un objet"))?;
     let article_id = given(raw.article_id).ok_or_else(|| invalid("article_id", "obligatoire"))?;
     Ok(DraftLine {
         article_id: whole(article_id).ok_or_else(|| invalid("article_id", "un nombre entier est attendu"))?,
@@ -133,6 +132,11 @@ fn date(raw: &RawValue) -> Result<DateTime<Utc>, SaleError> {
     // Outside of these years a date is a till's broken clock, and no calendar's day.
     date.filter(|date| (1970..=9998).contains(&date.year()))
         .ok_or_else(|| invalid("date_vente", "une date RFC 3339 est attendue"))
+}
+
+/// The fields of an object; a list of values in their order is none.
+fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }
 
 /// A field that is there and not null.
@@ -222,6 +226,8 @@ mod tests {
     #[test]
     fn a_wrong_sale_says_what_is_wrong() {
         assert_eq!(error("5"), "vente: un objet est attendu");
+        assert_eq!(error(r#"["V-1", "CASH", true, null, [{"article_id": 6}]]"#), "vente: un objet est attendu");
+        assert_eq!(error(r#"{"lignes": [[6, 1, 100]]}"#), "lignes: chaque ligne est un objet");
         assert_eq!(error("{}"), "La vente ne contient aucune ligne");
         assert_eq!(error(r#"{"mode_paiement": "TROC", "lignes": []}"#), "Mode de paiement inconnu: TROC");
         assert_eq!(error(r#"{"paye": "oui", "lignes": []}"#), "paye: true ou false est attendu");

@@ -211,6 +211,8 @@ pub struct SaleToCancel {
     pub position: u64,
     /// When it happened at the till.
     pub sold_at: DateTime<Utc>,
+    /// The shop's zone at that time.
+    pub timezone: Tz,
     /// How it was paid.
     pub mode: PaymentMode,
     /// Whether it was paid.

@@ -293,7 +293,7 @@ fn cancelled(shop: &OpenShop, terminal: &Terminal, cancel: &CancelSale) -> Resul
     let sale = &cancel.sale;
     Ok(ShopEvent::SaleCancelled(SaleCancelled {
         shop_id: shop.shop_id,
-        timezone: shop.settings.timezone,
+        timezone: sale.timezone,
         numero_facture: cancel.numero_facture.clone(),
         motif: cancel.motif.clone(),
         terminal: cancel.terminal.clone(),

@@ -63,6 +63,7 @@ fn cancel(past: &[ShopEvent], which: prop::sample::Index) -> Option<ShopCommand>
         sale: SaleToCancel {
             position: 1,
             sold_at: sold.sold_at,
+            timezone: sold.timezone,
             mode: sold.mode_paiement,
             paye: sold.paye,
             montant_total: sold.montant_total,

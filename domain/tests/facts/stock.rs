@@ -249,6 +249,7 @@ fn a_cancelled_sale_brings_its_goods_back_and_keeps_its_number() {
             sale: SaleToCancel {
                 position: 41,
                 sold_at: sold.sold_at,
+                timezone: sold.timezone,
                 mode: sold.mode_paiement,
                 paye: sold.paye,
                 montant_total: sold.montant_total,

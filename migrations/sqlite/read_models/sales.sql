@@ -2,12 +2,13 @@
 -- and months are those of the shop's zone on the event.
 
 -- position: of the event that recorded the sale; it is the sale's id. lignes: JSON, as the till's API shows it.
--- fingerprint: of the content as the till sent it.
+-- timezone: the shop's when it was recorded. fingerprint: of the content as the till sent it.
 CREATE TABLE sales (
     position       INTEGER NOT NULL PRIMARY KEY,
     shop_id        INTEGER NOT NULL,
     numero_facture TEXT    NOT NULL,
     sold_at        INTEGER NOT NULL,
+    timezone       TEXT    NOT NULL,
     montant_total  INTEGER NOT NULL,
     mode_paiement  TEXT    NOT NULL,
     paye           INTEGER NOT NULL,

@@ -443,7 +443,7 @@ pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> R
 }
 
 /// The balance of each of a shop's articles as the ledger has it up to `position`: the sum of the movements, and the
-/// stock after the last one.
+/// stock that is shown; where that is of a later movement already, the stock after the last one up to `position`.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -454,11 +454,14 @@ pub async fn balances(
 ) -> Result<BTreeMap<i64, (i64, i64)>, ReadModelsError> {
     // With one bare max() SQLite takes the other bare columns from the row that holds it, and (position, line) rise
     // together within an article.
-    let sql = "SELECT article_id, sum(delta), stock_after, max(position * 100000 + line) FROM stock_movements \
-               WHERE shop_id = $1 AND position <= $2 GROUP BY article_id";
-    let rows: Vec<(i64, i64, i64, i64)> =
+    let sql = "SELECT m.article_id, m.sum, \
+               CASE WHEN s.position > $2 THEN m.stock_after ELSE coalesce(s.stock, 0) END FROM \
+               (SELECT article_id, sum(delta) AS sum, stock_after, max(position * 100000 + line) FROM stock_movements \
+               WHERE shop_id = $1 AND position <= $2 GROUP BY article_id) m \
+               LEFT JOIN stock s ON s.shop_id = $1 AND s.article_id = m.article_id";
+    let rows: Vec<(i64, i64, i64)> =
         sqlx::query_as(sql).bind(shop).bind(position.cast_signed()).fetch_all(models.pool()).await?;
-    Ok(rows.into_iter().map(|(article, sum, after, _)| (article, (sum, after))).collect())
+    Ok(rows.into_iter().map(|(article, sum, stock)| (article, (sum, stock))).collect())
 }
 
 /// A crossing into low or negative stock.

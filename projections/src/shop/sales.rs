@@ -31,6 +31,7 @@ const SALES: Table = Table {
         Column::new("shop_id"),
         Column::new("numero_facture"),
         Column::new("sold_at"),
+        Column::new("timezone"),
         Column::new("montant_total"),
         Column::new("mode_paiement"),
         Column::new("paye"),
@@ -82,7 +83,7 @@ impl Projection for Sales {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -98,7 +99,7 @@ impl Projection for Sales {
     }
 
     fn fold(&self, events: &[Decoded]) -> Result<Changes, FoldError> {
-        let mut rows: BTreeMap<u64, [Value; 11]> = BTreeMap::new();
+        let mut rows: BTreeMap<u64, [Value; 12]> = BTreeMap::new();
         let mut cancelled: BTreeSet<u64> = BTreeSet::new();
         let mut sums = Sums::default();
         for decoded in events {
@@ -112,7 +113,7 @@ impl Projection for Sales {
                 }
                 Some(Event::Shop(ShopEvent::SaleCancelled(cancel))) => {
                     match rows.get_mut(&cancel.sale.position) {
-                        Some(row) => row[7] = Value::Int(1),
+                        Some(row) => row[8] = Value::Int(1),
                         None => {
                             cancelled.insert(cancel.sale.position);
                         }
@@ -134,13 +135,14 @@ impl Projection for Sales {
     }
 }
 
-fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 11] {
+fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 12] {
     let lignes: Vec<Ligne> = sale.lines.iter().map(Ligne::from).collect();
     [
         Value::Int(decoded.position.get().cast_signed()),
         Value::Int(sale.shop_id),
         Value::Text(sale.numero_facture.clone()),
         Value::Int(sale.sold_at.timestamp_micros()),
+        Value::Word(sale.timezone.name()),
         Value::Int(sale.montant_total.hundredths()),
         Value::Word(sale.mode_paiement.as_str()),
         Value::Int(i64::from(sale.paye)),
@@ -249,6 +251,8 @@ pub struct Sale {
     pub numero_facture: String,
     /// When it happened at the till.
     pub sold_at: DateTime<Utc>,
+    /// The shop's zone when it was recorded.
+    pub timezone: Tz,
     /// In hundredths.
     pub montant_total: Money,
     /// How it was paid.
@@ -265,11 +269,22 @@ pub struct Sale {
     pub fingerprint: String,
 }
 
-type SaleTuple = (i64, String, i64, i64, String, bool, bool, String, String, String);
+type SaleTuple = (i64, String, i64, String, i64, String, bool, bool, String, String, String);
 
 fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
-    let (position, numero_facture, sold_at, montant_total, mode_paiement, paye, annulee, terminal, lignes, fingerprint) =
-        row;
+    let (
+        position,
+        numero_facture,
+        sold_at,
+        timezone,
+        montant_total,
+        mode_paiement,
+        paye,
+        annulee,
+        terminal,
+        lignes,
+        fingerprint,
+    ) = row;
     let lignes = serde_json::from_str(&lignes)
         .map_err(|error| ReadModelsError::Corrupt(format!("the lines of the sale at {position}: {error}")))?;
     let mode_paiement = PaymentMode::parse(&mode_paiement)
@@ -278,6 +293,7 @@ fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
         position,
         numero_facture,
         sold_at: from_micros(sold_at),
+        timezone: timezone.parse().map_err(|_| ReadModelsError::Corrupt(format!("{timezone:?} is no time zone")))?,
         montant_total: Money::from_hundredths(montant_total).unwrap_or_default(),
         mode_paiement,
         paye,
@@ -288,7 +304,7 @@ fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
     })
 }
 
-const SALE: &str = "SELECT position, numero_facture, sold_at, montant_total, mode_paiement, paye, annulee, terminal, \
+const SALE: &str = "SELECT position, numero_facture, sold_at, timezone, montant_total, mode_paiement, paye, annulee, terminal, \
                     lignes, fingerprint FROM sales";
 /// Numbers looked up by one statement.
 const NUMBERS_A_QUERY: usize = 100;

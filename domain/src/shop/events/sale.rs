@@ -77,7 +77,7 @@ pub struct SaleLine {
 pub struct SaleCancelled {
     /// The shop.
     pub shop_id: ShopId,
-    /// The shop's zone at that time.
+    /// The shop's zone at the time of the sale: it is taken back from the day it was counted in.
     pub timezone: Tz,
     /// The invoice number of the sale.
     pub numero_facture: String,
