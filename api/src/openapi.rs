@@ -9,7 +9,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Components, OpenApi, RefOr, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{http, ops, serve};
+use crate::{http, ops, serve, shop};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -30,6 +30,7 @@ pub fn document() -> OpenApi {
     document.merge(operations);
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.extend(http::openapi::problem_schemas());
+    components.schemas.extend(shop::schemas());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     let serial = ApiKeyValue::with_description("X-Device-Serial", "The terminal's serial number");
@@ -62,4 +63,39 @@ fn request_bodies(paths: &Paths) -> Vec<String> {
         RefOr::T(_) => None,
     };
     schemas.filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    fn each<'a>(value: &'a Value, visit: &mut impl FnMut(&'a str, &'a Value)) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(name, value)| {
+                visit(name, value);
+                each(value, visit);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| each(item, visit)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
+        let document = serde_json::to_value(super::document()).unwrap();
+        let schemas: BTreeSet<&str> =
+            document["components"]["schemas"].as_object().unwrap().keys().map(String::as_str).collect();
+        let (mut references, mut operations) = (BTreeSet::new(), Vec::new());
+        each(&document, &mut |name, value| match (name, value.as_str()) {
+            ("$ref", Some(path)) => drop(references.insert(path.trim_start_matches("#/components/schemas/"))),
+            ("operationId", Some(id)) => operations.push(id),
+            _ => {}
+        });
+        assert_eq!(references.difference(&schemas).collect::<Vec<_>>(), Vec::<&&str>::new());
+        let unique: BTreeSet<_> = operations.iter().collect();
+        assert_eq!(unique.len(), operations.len(), "{operations:?}");
+        assert!(operations.len() > 40);
+    }
 }

@@ -10,7 +10,7 @@ impl Caller {
             return Ok(());
         }
         let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
-        Err(Problem::forbidden(format!("This needs a token with one of the roles {}.", names.join(", "))))
+        Err(Problem::forbidden(format!("This needs a token with the role {}.", names.join(" or "))))
     }
 }
 

@@ -56,11 +56,7 @@ pub(super) async fn load<C: Caller>(
     end.await?
 }
 
-async fn ask_all<C: Caller>(
-    address: SocketAddr,
-    callers: Vec<C>,
-    seconds: f64,
-) -> Result<(Vec<C>, Loaded), Failed> {
+async fn ask_all<C: Caller>(address: SocketAddr, callers: Vec<C>, seconds: f64) -> Result<(Vec<C>, Loaded), Failed> {
     let mut connections = Vec::with_capacity(callers.len());
     for caller in callers {
         let stream = TcpStream::connect(address).await?;
@@ -141,7 +137,11 @@ async fn read(stream: &TcpStream, answer: &mut Vec<u8>) -> Result<(u16, usize), 
 fn head(answer: &[u8]) -> Result<Option<(u16, usize, usize)>, Failed> {
     const LENGTH: &[u8] = b"content-length:";
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-        return if answer.len() > HEAD_BYTES_MAX { Err("an answer without an end of its head".into()) } else { Ok(None) };
+        return if answer.len() > HEAD_BYTES_MAX {
+            Err("an answer without an end of its head".into())
+        } else {
+            Ok(None)
+        };
     };
     let lines = answer.get(..end).unwrap_or_default();
     let status = lines.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());

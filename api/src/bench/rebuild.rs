@@ -120,8 +120,7 @@ async fn rebuild(
 
 /// Reads and decodes everything, and does nothing with it.
 async fn replay(log: &Log) -> Result<u64, Failed> {
-    let decode =
-        |event: &EventRef<'_>| Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
+    let decode = |event: &EventRef<'_>| Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
     let mut parts = std::pin::pin!(log.replay(Position::START, log.head(), decode));
     let mut events = 0;
     while let Some(part) = parts.try_next().await? {

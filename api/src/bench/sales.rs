@@ -90,7 +90,8 @@ impl SalesBench {
 
     async fn sell(&self, process: &Process, shops: u32, case: &str) -> Result<Row, Failed> {
         let server = Server::start(process, temporary_folder(self.dir.as_deref())?).await?;
-        let (shops, tills, articles) = (usize::try_from(shops)?, usize::try_from(self.connections)?, self.articles.into());
+        let (shops, tills, articles) =
+            (usize::try_from(shops)?, usize::try_from(self.connections)?, self.articles.into());
         for place in 0..shops {
             let own: Vec<usize> = (0..tills).filter(|till| till % shops == place).collect();
             shops::open(&server.app.log, shop_id(place), articles, &own, trade::opened_at()).await?;

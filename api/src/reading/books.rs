@@ -113,6 +113,7 @@ pub struct BooksQuery {
 /// The books the reader may read, oldest first
 #[utoipa::path(
     get,
+    operation_id = "list_books",
     path = "/api/v1/books",
     tag = "Books",
     params(BooksQuery),
@@ -143,6 +144,7 @@ pub async fn list(
 /// One book
 #[utoipa::path(
     get,
+    operation_id = "get_book",
     path = "/api/v1/books/{book_id}",
     tag = "Books",
     params(("book_id" = Uuid, Path)),
@@ -162,6 +164,7 @@ pub async fn get(
 /// Add a book, or change it
 #[utoipa::path(
     put,
+    operation_id = "put_book",
     path = "/api/v1/books/{book_id}",
     tag = "Books",
     params(("book_id" = Uuid, Path)),

@@ -53,6 +53,7 @@ pub struct History {
 /// The history of sessions
 #[utoipa::path(
     get,
+    operation_id = "reading_history",
     path = "/api/v1/reading-sessions/history",
     tag = "Reading sessions",
     params(HistoryQuery),

@@ -58,6 +58,7 @@ pub struct ProfileBody {
 /// The reader's profile
 #[utoipa::path(
     get,
+    operation_id = "get_profile",
     path = "/api/v1/users/profile",
     tag = "Readers",
     responses((status = 200, description = "The profile", body = ProfileBody), ReadProblems)
@@ -71,6 +72,7 @@ pub async fn get(State(app): State<App>, reader: Reader, After(after): After) ->
 /// Change the profile
 #[utoipa::path(
     put,
+    operation_id = "put_profile",
     path = "/api/v1/users/profile",
     tag = "Readers",
     request_body = ChangeProfile,

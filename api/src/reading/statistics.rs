@@ -60,6 +60,7 @@ pub struct WeekDay {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `Activity` reads it")]
 pub struct ActivityQuery {
+    #[param(inline)]
     activity: Option<ActivityName>,
 }
 
@@ -167,6 +168,7 @@ pub enum DayReason {
 pub struct StreakQuery {
     #[param(minimum = 1, maximum = 366, default = 90)]
     days: Option<u32>,
+    #[param(inline)]
     activity: Option<ActivityName>,
 }
 

@@ -4,7 +4,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daybook_domain::shop::ShopId;
 use daybook_projections::shop::{ledger, register, sales};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,7 +18,7 @@ use crate::http::read::After;
 #[derive(Serialize, ToSchema)]
 pub struct Catalogue {
     success: bool,
-    boutique_id: ShopId,
+    boutique_id: i64,
     /// By id.
     articles: Vec<Article>,
 }

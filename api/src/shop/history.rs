@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use daybook_domain::shop::ShopId;
 use daybook_projections::shop::{register, sales};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -40,7 +39,7 @@ pub struct HistoryQuery {
 #[derive(Serialize, ToSchema)]
 pub struct Historique {
     success: bool,
-    boutique_id: ShopId,
+    boutique_id: i64,
     boutique_nom: String,
     statistiques: HistoriqueStatistiques,
     /// Newest first.
@@ -63,6 +62,7 @@ pub struct HistoriqueStatistiques {
 /// The shop's sales, newest first
 #[utoipa::path(
     get,
+    operation_id = "sales_history",
     path = "/api/v2/simple/ventes/historique",
     tag = "Tills",
     security(("terminal" = [])),

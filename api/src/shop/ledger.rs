@@ -71,7 +71,7 @@ pub struct Stocks {
 /// An article and its stock.
 #[derive(Serialize, ToSchema)]
 pub struct StockItem {
-    article_id: ArticleId,
+    article_id: i64,
     name: String,
     stock: i64,
     /// At or under the shop's threshold.
@@ -123,6 +123,7 @@ pub async fn stocks(
 pub struct StockQuery {
     /// The stock at this moment instead of now.
     as_of: Option<DateTime<Utc>>,
+    #[param(inline)]
     basis: Option<BasisName>,
 }
 
@@ -138,8 +139,8 @@ pub enum BasisName {
 /// An article's stock.
 #[derive(Serialize, ToSchema)]
 pub struct Stock {
-    shop_id: ShopId,
-    article_id: ArticleId,
+    shop_id: i64,
+    article_id: i64,
     name: String,
     stock: i64,
     /// Of the last movement that counts in it; 0 when there is none.
@@ -185,6 +186,7 @@ pub struct MovementsQuery {
     from: Option<DateTime<Utc>>,
     /// Before.
     to: Option<DateTime<Utc>>,
+    #[param(inline)]
     basis: Option<BasisName>,
     #[param(inline)]
     r#type: Option<MovementType>,
@@ -223,8 +225,8 @@ pub struct Movement {
     /// Of its event in the log.
     position: i64,
     event_id: Uuid,
-    shop_id: ShopId,
-    article_id: ArticleId,
+    shop_id: i64,
+    article_id: i64,
     #[schema(value_type = MovementType)]
     r#type: String,
     delta: i64,
@@ -251,10 +253,10 @@ pub struct Movement {
     reversal_of: Option<i64>,
     /// Of a TRANSFER_OUT.
     #[serde(skip_serializing_if = "Option::is_none")]
-    to_shop: Option<ShopId>,
+    to_shop: Option<i64>,
     /// Of a TRANSFER_IN.
     #[serde(skip_serializing_if = "Option::is_none")]
-    from_shop: Option<ShopId>,
+    from_shop: Option<i64>,
 }
 
 impl From<ledger::Movement> for Movement {
@@ -326,7 +328,7 @@ pub struct Reconciliation {
 /// An article whose balance is wrong.
 #[derive(Serialize, ToSchema)]
 pub struct Difference {
-    article_id: ArticleId,
+    article_id: i64,
     /// What the log's events add up to.
     log: i64,
     /// What the ledger's movements add up to.
@@ -427,7 +429,7 @@ pub struct Alerts {
 /// A crossing into low or negative stock.
 #[derive(Serialize, ToSchema)]
 pub struct AlertItem {
-    article_id: ArticleId,
+    article_id: i64,
     /// `low` or `negative`
     #[schema(example = "low")]
     kind: String,

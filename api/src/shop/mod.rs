@@ -12,6 +12,7 @@ mod sync;
 mod terminal;
 mod vente;
 
+pub use refusal::schemas;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;

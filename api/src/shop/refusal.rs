@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use daybook_projections::ReadModelsError;
 use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::{IntoResponses, PartialSchema as _, ToSchema};
 
 use crate::http::Problem;
 
@@ -110,6 +110,11 @@ impl IntoResponse for Refusal {
             Self::Common(problem) => problem.into_response(),
         }
     }
+}
+
+/// The schema that the errors below refer to by name.
+pub fn schemas() -> Vec<(String, RefOr<utoipa::openapi::schema::Schema>)> {
+    vec![(Text::name().into_owned(), Text::schema())]
 }
 
 /// Errors of requests that read, for the document.

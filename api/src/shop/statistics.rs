@@ -8,7 +8,6 @@ use axum::http::HeaderMap;
 use chrono::{Datelike, Months, Utc};
 use chrono_tz::Tz;
 use daybook_domain::reading::calendar::local_date;
-use daybook_domain::shop::ShopId;
 use daybook_projections::shop::{ledger, register, sales};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -31,7 +30,7 @@ pub struct Statistiques {
 /// The terminal's shop.
 #[derive(Serialize, ToSchema)]
 pub struct Boutique {
-    id: ShopId,
+    id: i64,
     nom: String,
 }
 

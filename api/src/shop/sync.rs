@@ -65,7 +65,7 @@ pub struct LineToSend {
 pub struct Synchronisation {
     success: bool,
     message: String,
-    boutique_id: ShopId,
+    boutique_id: i64,
     boutique_nom: String,
     /// The terminal's name.
     terminal: String,

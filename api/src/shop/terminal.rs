@@ -18,7 +18,7 @@ const KEY: &str = "x-device-key";
 /// A terminal that may work, and its shop.
 pub struct Terminal {
     pub serial: String,
-    pub shop_id: ShopId,
+    pub shop_id: i64,
 }
 
 impl Terminal {
