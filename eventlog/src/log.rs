@@ -235,12 +235,27 @@ impl Log {
     /// [`ReadError`]
     pub async fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
         let request = request.clone();
-        self.engine.readers.with(move |connection| connection.remembered(&request)).await
+        let found = self.engine.readers.with(move |connection| connection.remembered(&request)).await?;
+        if let KeyLookup::Answered(stored) = &found {
+            self.announced(stored.position).await?;
+        }
+        Ok(found)
     }
 
     /// The version the stream's next event will have, as far as this process knows it for certain.
     pub(crate) fn next_version(&self, stream: &StreamId) -> Option<Version> {
-        self.engine.versions.get(stream)
+        self.engine.versions.next(stream)
+    }
+
+    /// Remembers what a reader found to be the version of the stream's next event.
+    pub(crate) fn learned_version(&self, stream: &StreamId, next: Version) {
+        self.engine.versions.learned(stream, next);
+    }
+
+    /// What has been read from the store may not have been announced yet: waits until the head covers `position`, so
+    /// that whoever waits for the head from now on waits for that as well.
+    pub(crate) async fn announced(&self, position: Position) -> Result<(), ReadError> {
+        self.watch_head().wait_for(|head| *head >= position).await.map(drop).map_err(|_| ReadError::Closed)
     }
 
     /// The kept copy of a stream's state.

@@ -392,21 +392,26 @@ impl<D: Decider> LockedStream<D> {
         }
         // Should this future be dropped, or fail, an empty state stays behind, which is folded from the beginning.
         let loaded = std::mem::take(&mut *self.loaded);
-        let fold = |(mut loaded, _): (Loaded<D::State>, Result<(), DecodeError>), event: &EventRef<'_>| {
-            match D::Event::decode(event.event_type, event.schema_version, event.data.as_bytes()) {
-                Ok(decoded) => {
-                    D::evolve(&mut loaded.state, &decoded);
-                    loaded.next = event.version + 1;
-                    ControlFlow::Continue((loaded, Ok(())))
-                }
-                Err(error) => ControlFlow::Break((loaded, Err(error))),
+        type Folded<S> = (Loaded<S>, Position, Result<(), DecodeError>);
+        let fold = |(mut loaded, seen, _): Folded<D::State>, event: &EventRef<'_>| match D::Event::decode(
+            event.event_type,
+            event.schema_version,
+            event.data.as_bytes(),
+        ) {
+            Ok(decoded) => {
+                D::evolve(&mut loaded.state, &decoded);
+                loaded.next = event.version + 1;
+                ControlFlow::Continue((loaded, event.position, Ok(())))
             }
+            Err(error) => ControlFlow::Break((loaded, seen, Err(error))),
         };
-        let (from, start) = (Some(loaded.next), (loaded, Ok(())));
+        let (from, start) = (Some(loaded.next), (loaded, Position::START, Ok(())));
         let folded = self.log.fold_stream(&self.stream, from, Direction::Forward, usize::MAX, start, fold).await;
-        let (ControlFlow::Continue((loaded, decoded)) | ControlFlow::Break((loaded, decoded))) =
+        let (ControlFlow::Continue((loaded, seen, decoded)) | ControlFlow::Break((loaded, seen, decoded))) =
             folded.map_err(ExecuteError::Read)?;
         decoded.map_err(ExecuteError::Decode)?;
+        self.log.announced(seen).await.map_err(ExecuteError::Read)?;
+        self.log.learned_version(&self.stream, loaded.next);
         *self.loaded = Loaded { is_fresh: true, ..loaded };
         Ok(self.loaded.next > before)
     }

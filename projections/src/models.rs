@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use daybook_eventlog::Position;
+use daybook_eventlog::{Position, ReadError};
 use sqlx::{
     AssertSqlSafe, Connection, Row, SqliteConnection, SqlitePool, TypeInfo, ValueRef,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::{
     Projection,
@@ -31,6 +32,9 @@ pub enum ReadModelsError {
     /// The engine failed.
     #[error("the read models could not be reached")]
     Storage(#[from] sqlx::Error),
+    /// The log they are built from could not be read.
+    #[error("the log to build the read models from could not be read")]
+    Log(#[source] ReadError),
     /// What is stored cannot be.
     #[error("the read models are damaged: {0}; stop the server and delete their file to build them anew")]
     Corrupt(String),
@@ -110,7 +114,7 @@ impl ReadModels {
     pub(crate) async fn prepare(
         &self,
         projections: &[Arc<dyn Projection>],
-        head: Position,
+        (first_event, head): (Option<Uuid>, Position),
     ) -> Result<Vec<Checkpoint>, ReadModelsError> {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -119,16 +123,27 @@ impl ReadModels {
             sqlx::query_as("SELECT name, version, checkpoint, fault_position, fault_reason FROM projections")
                 .fetch_all(&mut *transaction)
                 .await?;
+        let source: Option<Uuid> =
+            sqlx::query_scalar("SELECT first_event FROM source").fetch_optional(&mut *transaction).await?;
         let ahead = stored.iter().any(|(_, _, checkpoint, _, _)| checkpoint.cast_unsigned() > head.get());
-        if ahead {
-            tracing::warn!("the read models are ahead of the log, so they belong to another one: building them anew");
+        let foreign = ahead || (source.is_some() && source != first_event);
+        if foreign {
+            tracing::warn!("the read models were built from another log: building them anew");
+        }
+        if let Some(first_event) = first_event {
+            sqlx::query(
+                "INSERT INTO source VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET first_event = excluded.first_event",
+            )
+            .bind(first_event)
+            .execute(&mut *transaction)
+            .await?;
         }
         let mut stored: HashMap<String, _> = stored.into_iter().map(|row| (row.0.clone(), row)).collect();
         let mut checkpoints = Vec::with_capacity(projections.len());
         for projection in projections {
             match stored.remove(projection.name()) {
                 Some((_, version, checkpoint, fault_position, fault_reason))
-                    if version == projection.version() && !ahead =>
+                    if version == projection.version() && !foreign =>
                 {
                     let position = Position::new(checkpoint.cast_unsigned());
                     let fault_position = fault_position.map(|position| Position::new(position.cast_unsigned()));
@@ -152,6 +167,10 @@ impl ReadModels {
                     checkpoints.push(Checkpoint { position: Position::START, fault: None });
                 }
             }
+        }
+        // What is left belongs to projections that are no more.
+        for name in stored.into_keys() {
+            sqlx::query("DELETE FROM projections WHERE name = $1").bind(name).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(checkpoints)

@@ -28,6 +28,12 @@ struct Tracked {
     state: RwLock<ProjectionState>,
 }
 
+impl Tracked {
+    fn is_faulted(&self) -> bool {
+        matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), ProjectionState::Faulted { .. })
+    }
+}
+
 /// What a projection is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectionState {
@@ -117,6 +123,11 @@ impl Progress {
             let Some(tracked) = self.projections.get(projection) else { continue };
             if *tracked.checkpoint.borrow() >= position {
                 continue;
+            }
+            // It does not move before somebody looks at it: waiting would only take time.
+            if tracked.is_faulted() {
+                let checkpoint = *tracked.checkpoint.borrow();
+                return Err(Lagging { projection, checkpoint, wanted: position });
             }
             let mut checkpoint = tracked.checkpoint.subscribe();
             let reached = tokio::time::timeout_at(deadline, checkpoint.wait_for(|at| *at >= position)).await;

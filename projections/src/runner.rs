@@ -1,11 +1,17 @@
 //! Keeps the read models up with the log: one read and one decode for all of them, whole batches, rows and
 //! checkpoints in one transaction.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use daybook_eventlog::{Filter, Log, Page, Position, ReadError};
 use futures::StreamExt;
 use tokio::{sync::mpsc, task::JoinHandle};
+use uuid::Uuid;
 
 use crate::{
     Changes, Decoded, FoldError, Progress, Projection, ReadModels, ReadModelsError, models::Checkpoint,
@@ -39,7 +45,7 @@ impl Runner {
         models: ReadModels,
         projections: Vec<Arc<dyn Projection>>,
     ) -> Result<Self, ReadModelsError> {
-        let checkpoints = models.prepare(&projections, log.head()).await?;
+        let checkpoints = models.prepare(&projections, source(&log).await?).await?;
         let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
         let mut batches = Batches::new(models, progress.clone(), log.clone(), projections, checkpoints);
         let sampled = progress.clone();
@@ -94,13 +100,19 @@ pub async fn rebuild(
     mut told: impl FnMut(Position) + Send,
 ) -> Result<Progress, ReadModelsError> {
     let head = log.head();
-    let checkpoints = models.prepare(&projections, head).await?;
+    let checkpoints = models.prepare(&projections, source(log).await?).await?;
     let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
     let mut batches = Batches::new(models.clone(), progress.clone(), log.clone(), projections, checkpoints);
     while !batches.all_faulted() && batches.lowest() < head {
         batches.follow(Some((head, &mut told))).await;
     }
     Ok(progress)
+}
+
+/// What tells one log from another: its first event, and how far it is.
+async fn source(log: &Log) -> Result<(Option<Uuid>, Position), ReadModelsError> {
+    let first = log.event_at(Position::new(1)).await.map_err(ReadModelsError::Log)?;
+    Ok((first.map(|event| event.id), log.head()))
 }
 
 /// Where a bounded run ends, and whom it tells how far it is.
@@ -209,7 +221,13 @@ impl Batches {
                 }
             }
             let mut live = Box::pin(log.subscribe(after, Filter::all(), PAGE_EVENTS, Decoded::read));
-            while let Some(page) = live.next().await {
+            loop {
+                // Without a look at the other end this task would hold the log until the next append.
+                let page = tokio::select! {
+                    () = pages.closed() => return,
+                    page = live.next() => page,
+                };
+                let Some(page) = page else { return };
                 let failed = page.is_err();
                 if pages.send(page).await.is_err() || failed {
                     return;
@@ -306,9 +324,11 @@ struct RowsRefused;
 
 impl RowsRefused {
     fn is(error: &ReadModelsError) -> bool {
-        use sqlx::error::ErrorKind;
+        /// SQLite's primary result codes TOOBIG, CONSTRAINT and MISMATCH: they are about the values, not the moment.
+        const ABOUT_VALUES: [i32; 3] = [18, 19, 20];
         let ReadModelsError::Storage(sqlx::Error::Database(error)) = error else { return false };
-        !matches!(error.kind(), ErrorKind::Other)
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        code.is_some_and(|code| ABOUT_VALUES.contains(&(code & 0xff)))
     }
 }
 
@@ -333,6 +353,14 @@ fn fold_all(
     working.iter().map(fold).collect()
 }
 
+/// A fold that panics stops its projection like one that says no.
+fn folded(projection: &dyn Projection, events: &[Decoded]) -> Result<Changes, FoldError> {
+    catch_unwind(AssertUnwindSafe(|| projection.fold(events))).unwrap_or_else(|_| {
+        let position = events.first().map_or(Position::START, |event| event.position);
+        Err(FoldError { position, reason: "the fold of the batch that begins here panicked".to_owned() })
+    })
+}
+
 /// Folds what comes after `after`, up to the first event that the projection cannot take.
 fn fold_one(
     projection: &dyn Projection,
@@ -347,7 +375,7 @@ fn fold_one(
         let to = fault
             .as_ref()
             .map_or(decoded.len(), |fault| decoded.partition_point(|event| event.position < fault.position));
-        match projection.fold(&decoded[from..to.max(from)]) {
+        match folded(projection, &decoded[from..to.max(from)]) {
             Ok(changes) => {
                 let position =
                     fault.as_ref().map_or(reached, |fault| Position::new(fault.position.get() - 1).max(after));

@@ -172,7 +172,8 @@ impl Change {
         let name = column.name;
         match column.merge {
             Merge::Replace => format!("{name} = excluded.{name}"),
-            Merge::Add => format!("{name} = {table}.{name} + excluded.{name}"),
+            // A sum beyond 64 bits becomes a float, which the cast brings back to the largest number.
+            Merge::Add => format!("{name} = CAST({table}.{name} + excluded.{name} AS INTEGER)"),
             Merge::Min => {
                 format!(
                     "{name} = CASE WHEN excluded.{name} < {table}.{name} THEN excluded.{name} ELSE {table}.{name} END"
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(
             sql,
             "INSERT INTO counts (name, n, first) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
-             n = counts.n + excluded.n, \
+             n = CAST(counts.n + excluded.n AS INTEGER), \
              first = CASE WHEN excluded.first < counts.first THEN excluded.first ELSE counts.first END"
         );
         assert_eq!(values.len(), 3);

@@ -2,7 +2,6 @@
 //! read models are what the log says. `DAYBOOK_TEST_CRASHES` says how often (20).
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
     reason = "tests: what fails here is meant to fail loudly"

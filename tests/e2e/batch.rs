@@ -269,7 +269,7 @@ async fn a_session_lasts_from_no_time_to_24_hours_and_ends_by_now() {
         "ended_at",
         json!("0001-01-01T00:30:00Z"),
     );
-    assert_eq!(reader.batch(&[ancient.clone()]).await["results"][0]["success"], true);
+    assert_eq!(reader.batch(std::slice::from_ref(&ancient)).await["results"][0]["success"], true);
     assert_eq!(reader.batch(&[ancient]).await["results"][0]["success"], true);
     let oldest = reader.history().await["sessions"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((&oldest["started_at"], &oldest["duration_minutes"]), (&json!("0001-01-01T00:00:00Z"), &json!(30)));

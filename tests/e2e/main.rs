@@ -1,10 +1,8 @@
 //! What the server does, seen from outside: the real binary, real HTTP, a fresh folder for each fact.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "tests: what fails here is meant to fail loudly"
 )]
 
@@ -17,6 +15,7 @@ mod conventions;
 mod full_disk;
 mod history;
 mod library;
+mod openapi;
 mod rebuilding;
 mod refusals;
 mod running;
@@ -25,5 +24,9 @@ mod statistics;
 mod statistics_reference;
 mod superseding;
 mod sweep;
+mod till_cancel;
+mod till_duplicates;
+mod till_races;
+mod tills;
 mod tokens;
 mod writing;

@@ -209,7 +209,7 @@ fn random_read(chance: &mut Chance, zone: &str) -> Read {
         end: end.max(start),
         from,
         to: from + chance.below(u64::from(101 - from)) as u8,
-        device: *chance.one_of(&DEVICES),
+        device: chance.one_of::<&str>(&DEVICES),
         book: chance.below(3) as usize,
         id: String::new(),
     }

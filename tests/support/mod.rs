@@ -5,6 +5,7 @@ pub mod caller;
 pub mod chance;
 pub mod files;
 pub mod server;
+pub mod till;
 
 pub use caller::{Caller, Reply};
 pub use server::{Place, Server};

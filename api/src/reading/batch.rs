@@ -98,6 +98,8 @@ pub async fn record(
         if let Some(executed) = app.readers.already_answered(&request.cause).await.map_err(failed)? {
             return Ok(respond(executed));
         }
+        // Waited for before the lock: the reader's other requests are not held up while the read model is behind.
+        app.caught_up(&[history::NAME, library::NAME], None).await?;
         // While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when
         // the events are appended.
         let mut locked = app.readers.lock(&stream).await.map_err(failed)?;

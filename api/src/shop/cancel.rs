@@ -77,6 +77,8 @@ pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response
         if let Some(executed) = app.shops.already_answered(&cause).await.map_err(unread)? {
             return Ok(respond(executed));
         }
+        // Waited for before the lock: the shop's other tills are not held up while the read model is behind.
+        app.caught_up(&[sales::NAME], None).await?;
         // While the shop is locked nothing happens to its sales, so what is looked up now still holds at the append.
         let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
         app.caught_up(&[sales::NAME], None).await?;
@@ -90,7 +92,14 @@ pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response
             sale: to_cancel(sale),
             now: Utc::now(),
         });
-        let events = ShopDecider::decide(locked.state(), &command).map_err(refusal)?;
+        let events = match ShopDecider::decide(locked.state(), &command) {
+            Ok(events) => events,
+            // The same request may have been answered while this one waited for the shop.
+            Err(rejection) => {
+                let answered = app.shops.already_answered(&cause).await.map_err(unread)?;
+                return answered.map(respond).ok_or_else(|| refusal(rejection));
+            }
+        };
         let number = numero_facture.clone();
         let render = move |decided: Decided<'_, ShopDecider>| answer(StatusCode::OK, &annulation(&number, &decided));
         match locked.commit(events, &cause, Arc::new(render)).await {

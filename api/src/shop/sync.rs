@@ -168,6 +168,8 @@ async fn record(app: &App, terminal: &Terminal, sales: Vec<SentSale>, cause: &Ca
         if let Some(executed) = app.shops.already_answered(cause).await.map_err(unread)? {
             return Ok(executed);
         }
+        // Waited for before the lock: the shop's other tills are not held up while the read model is behind.
+        app.reached(&[sales::NAME], covered(app)).await?;
         let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
         let Some(shop) = locked.state().open() else { return Err(Refusal::terminal_not_found()) };
         // It may have been deactivated, or moved to another shop, while this request waited.
@@ -202,8 +204,11 @@ async fn known_numbers(
     numbers: &[Option<String>],
     now: DateTime<Utc>,
 ) -> Result<HashMap<String, KnownSale>, Refusal> {
-    let covered = Position::new(app.log.head().get().saturating_sub(REGISTER_LAG_MAX));
-    app.reached(&[sales::NAME], covered).await?;
+    if shop.recent.is_complete() {
+        // The shop has not sold more yet than it remembers.
+        return Ok(HashMap::new());
+    }
+    app.reached(&[sales::NAME], covered(app)).await?;
     let older = |number: &&str| shop.recent.fingerprint(number).is_none();
     let given: Vec<&str> = numbers.iter().flatten().map(String::as_str).filter(older).collect();
     let mut found =
@@ -215,6 +220,11 @@ async fn known_numbers(
         found.extend(sales::numbers_from(&app.models, shop.shop_id, prefix).await?);
     }
     Ok(found.into_iter().map(|(number, fingerprint)| (number, KnownSale { fingerprint })).collect())
+}
+
+/// How far the register of sales has to be, so that the shop itself remembers what it lacks.
+fn covered(app: &App) -> Position {
+    Position::new(app.log.head().get().saturating_sub(REGISTER_LAG_MAX))
 }
 
 /// The sales that the batch repeats, as they were recorded.

@@ -3,6 +3,7 @@
 mod lock;
 mod reader;
 mod schema;
+mod versions;
 mod writer;
 
 use std::{
@@ -15,13 +16,13 @@ use std::{
     thread::JoinHandle,
 };
 
-use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::lock::FolderInUse;
 pub(crate) use self::reader::{ReadConnection, ReadPool};
+use self::versions::Versions;
 use self::writer::{Job, Writer};
-use crate::{Append, AppendError, AppendOutcome, Position, Snapshot, StreamId, Version};
+use crate::{Append, AppendError, AppendOutcome, Position, Snapshot};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
@@ -88,8 +89,7 @@ pub(crate) struct SqliteEngine {
     writable: Arc<AtomicBool>,
     pub(crate) readers: ReadPool,
     pub(crate) head: watch::Receiver<Position>,
-    /// The next version of streams written lately. This process is the only one that writes, so they hold.
-    pub(crate) versions: Arc<Cache<StreamId, Version>>,
+    pub(crate) versions: Arc<Versions>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
 }

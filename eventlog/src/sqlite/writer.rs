@@ -4,6 +4,7 @@ mod insert;
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,13 +13,12 @@ use std::{
 };
 
 use chrono::Utc;
-use quick_cache::sync::Cache;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use self::insert::{Heads, Inserter};
-use super::{Room, reader};
+use super::{Room, reader, versions::Versions};
 use crate::{
     Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
     Version, append::StoredAnswer, log::KeyLookup,
@@ -33,9 +33,6 @@ const ANSWERS_KEPT: Duration = Duration::from_hours(48);
 /// How often old answers are looked for, and how many go at once.
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 const PURGE_ROWS_MAX: i64 = 5_000;
-
-/// Streams whose next version readers are told without a look into the file.
-const VERSIONS_MAX: usize = 65_536;
 
 pub(super) enum Job {
     Append {
@@ -57,11 +54,12 @@ pub(super) struct Writer {
     connection: Connection,
     state: Heads,
     head: watch::Sender<Position>,
-    versions: Arc<Cache<StreamId, Version>>,
+    versions: Arc<Versions>,
     writable: Arc<AtomicBool>,
     /// `state` does not fit the file: the last transaction was given up.
     is_state_lost: bool,
     purged: Instant,
+    purge_after: Duration,
 }
 
 impl Writer {
@@ -69,11 +67,20 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(64);
         let state = Heads::load(&connection)?;
         let (head, _) = watch::channel(state.position);
-        let versions = Arc::new(Cache::new(VERSIONS_MAX));
-        Ok(Self { connection, state, head, versions, writable, is_state_lost: false, purged: Instant::now() })
+        let versions = Arc::new(Versions::new());
+        Ok(Self {
+            connection,
+            state,
+            head,
+            versions,
+            writable,
+            is_state_lost: false,
+            purged: Instant::now(),
+            purge_after: PURGE_EVERY,
+        })
     }
 
-    pub(super) fn versions(&self) -> Arc<Cache<StreamId, Version>> {
+    pub(super) fn versions(&self) -> Arc<Versions> {
         Arc::clone(&self.versions)
     }
 
@@ -147,9 +154,7 @@ impl Writer {
                 metrics::counter!("daybook_log_events_total").increment(events);
                 #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
                 metrics::histogram!("daybook_log_commit_events").record(events as f64);
-                for (stream, next) in self.state.written.drain(..) {
-                    self.versions.insert(stream, next);
-                }
+                self.versions.committed(self.state.written.drain(..));
                 self.head.send_replace(self.state.position);
                 for (reply, outcome) in replies {
                     // A caller that has gone away does not need its answer; the events stay.
@@ -249,7 +254,7 @@ impl Writer {
         let last = positions.iter().copied().max().unwrap_or(self.state.position);
         let appended = Appended { positions, last, repeated };
         if let Some(remember) = append.remember {
-            self.remember(remember, &appended, recorded_at)?;
+            self.remember(remember, &appended)?;
         }
         Ok(AppendOutcome::Appended(appended))
     }
@@ -330,9 +335,12 @@ impl Writer {
             })
     }
 
-    fn remember(&self, remember: Remember, appended: &Appended, now: i64) -> rusqlite::Result<()> {
+    fn remember(&self, remember: Remember, appended: &Appended) -> rusqlite::Result<()> {
         let Remember { key, answer } = remember;
-        let stored = StoredAnswer { answer: answer(appended), position: appended.last };
+        // A panic here would take the writer with it, and so every write to come.
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(appended)));
+        let answer = answer.map_err(|_| rusqlite::Error::ToSqlConversionFailure("making an answer panicked".into()))?;
+        let stored = StoredAnswer { answer, position: appended.last };
         self.connection
             .prepare_cached("INSERT INTO idempotency_keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
             .execute((
@@ -343,7 +351,8 @@ impl Writer {
                 stored.answer.status,
                 stored.answer.body,
                 stored.position.to_sql(),
-                now,
+                // Not the log's time, which never goes back: this one is compared with the clock.
+                Utc::now().timestamp_micros(),
             ))?;
         Ok(())
     }
@@ -392,7 +401,7 @@ impl Writer {
     }
 
     fn purge_old_answers(&mut self) {
-        if self.purged.elapsed() < PURGE_EVERY {
+        if self.purged.elapsed() < self.purge_after {
             return;
         }
         self.purged = Instant::now();
@@ -402,8 +411,11 @@ impl Writer {
              (SELECT caller, route, key FROM idempotency_keys WHERE created_at < ?1 LIMIT ?2)",
             (before.timestamp_micros(), PURGE_ROWS_MAX),
         );
-        if let Err(error) = purged {
-            tracing::warn!(%error, "old answers to repeated requests could not be removed");
+        match purged {
+            // There may be more: go on soon.
+            Ok(rows) if rows as i64 >= PURGE_ROWS_MAX => self.purge_after = Duration::from_secs(1),
+            Ok(_) => self.purge_after = PURGE_EVERY,
+            Err(error) => tracing::warn!(%error, "old answers to repeated requests could not be removed"),
         }
     }
 }

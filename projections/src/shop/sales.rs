@@ -209,8 +209,8 @@ struct Sums {
 impl Sums {
     fn add(&mut self, at: &Counted, total: Money, mode: &'static str, lines: &[SaleLine]) {
         let add = |sum: &mut Sum, count: i64, amount: Money| {
-            sum.0 += at.sign * count;
-            sum.1 += at.sign * amount.hundredths();
+            sum.0 = sum.0.saturating_add(at.sign * count);
+            sum.1 = sum.1.saturating_add(at.sign * amount.hundredths());
         };
         let month = month(at.date);
         add(self.days.entry((at.shop, at.date)).or_default(), 1, total);
