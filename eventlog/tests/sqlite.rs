@@ -43,10 +43,6 @@ impl Engine for Sqlite {
     async fn tamper(&self, tampering: Tampering) -> Result<(), String> {
         let sql = match tampering {
             Tampering::ChangeEvent => "UPDATE events SET data = '{}' WHERE position = 1",
-            Tampering::ReplaceEvent => {
-                "INSERT OR REPLACE INTO events SELECT position, stream_id, version, kind_id, schema_version, id,
-                 occurred_at, recorded_at, checksum, metadata, '{}' FROM events WHERE position = 1"
-            }
             Tampering::DeleteEvent => "DELETE FROM events WHERE position = 1",
             Tampering::DeleteAllEvents => "DELETE FROM events",
             Tampering::RenameStream => "UPDATE streams SET name = 'other-1'",

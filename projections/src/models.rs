@@ -73,7 +73,7 @@ impl ReadModels {
             .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
-            .statement_cache_capacity(64);
+            .statement_cache_capacity(256);
         let mut writer = SqliteConnection::connect_with(&options.clone().pragma("cache_size", "-32768")).await?;
         sqlx::raw_sql(include_str!("../../migrations/sqlite/read_models/0000_projections.sql"))
             .execute(&mut writer)

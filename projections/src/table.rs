@@ -1,13 +1,14 @@
 //! Tables of read models as the runner writes them: rows come from a fold, SQL comes from here.
 
-use std::fmt::Write;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 /// The most values bound to one statement; both engines allow more (SQLite 32,766, PostgreSQL 65,535).
 const BOUND_VALUES_MAX: usize = 16_000;
-/// The most rows of one statement, so that its text is one of few and stays prepared.
-const STATEMENT_ROWS_MAX: usize = 256;
+/// The most rows of one statement. The rows left over go into statements of half as many, of a quarter, and so on:
+/// each table has a handful of texts, and they stay prepared.
+const STATEMENT_ROWS_MAX: usize = 64;
 
 /// A table of a read model.
 #[derive(Debug)]
@@ -134,10 +135,20 @@ impl Changes {
 
 impl Change {
     /// The statements that write it: SQL, and the values bound to it.
-    pub(crate) fn statements(&self) -> impl Iterator<Item = (String, &[Value])> {
+    pub(crate) fn statements(&self) -> impl Iterator<Item = (Arc<str>, &[Value])> {
         let width = self.columns.len();
-        let rows = (BOUND_VALUES_MAX / width).clamp(1, STATEMENT_ROWS_MAX);
-        self.values.chunks(rows * width).map(move |values| (self.sql(values.len() / width), values))
+        let mut rows = (BOUND_VALUES_MAX / width).clamp(1, STATEMENT_ROWS_MAX);
+        let mut sql: Option<Arc<str>> = None;
+        let mut left = self.values.as_slice();
+        std::iter::from_fn(move || {
+            while rows > 1 && left.len() < rows * width {
+                rows /= 2;
+                sql = None;
+            }
+            let (values, after) = left.split_at_checked(rows * width)?;
+            left = after;
+            Some((Arc::clone(sql.get_or_insert_with(|| self.sql(rows).into())), values))
+        })
     }
 
     fn sql(&self, rows: usize) -> String {
@@ -188,19 +199,11 @@ impl Change {
     }
 }
 
-/// `($1, $2), ($3, $4)`: the way of writing that both engines read.
+/// `(?, ?), (?, ?)`. Numbered ones (`$1`) would be read by both engines, but SQLite looks a number's name up from the
+/// start of a list, so that binding a statement of thousands takes the square of that.
 fn placeholders(rows: usize, width: usize) -> String {
-    let mut sql = String::with_capacity(rows * width * 7);
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=width {
-            let comma = if column == 1 { "" } else { ", " };
-            // Writing to a String cannot fail.
-            let _ = write!(sql, "{comma}${}", row * width + column);
-        }
-        sql.push(')');
-    }
-    sql
+    let row = format!("({})", vec!["?"; width].join(", "));
+    vec![row.as_str(); rows].join(", ")
 }
 
 #[cfg(test)]
@@ -219,8 +222,8 @@ mod tests {
         changes.upsert(&COUNTS, [[Value::Word("a"), Value::Int(1), Value::Int(7)]]);
         let (sql, values) = changes.0[0].statements().next().unwrap();
         assert_eq!(
-            sql,
-            "INSERT INTO counts (name, n, first) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
+            &*sql,
+            "INSERT INTO counts (name, n, first) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET \
              n = CAST(counts.n + excluded.n AS INTEGER), \
              first = CASE WHEN excluded.first < counts.first THEN excluded.first ELSE counts.first END"
         );
@@ -233,16 +236,18 @@ mod tests {
         changes.update(&COUNTS, &["first"], [[Value::Word("a"), Value::Int(1)], [Value::Word("b"), Value::Int(2)]]);
         let (sql, _) = changes.0[0].statements().next().unwrap();
         assert_eq!(
-            sql,
-            "UPDATE counts SET first = v.column2 FROM (VALUES ($1, $2), ($3, $4)) AS v WHERE counts.name = v.column1"
+            &*sql,
+            "UPDATE counts SET first = v.column2 FROM (VALUES (?, ?), (?, ?)) AS v WHERE counts.name = v.column1"
         );
     }
 
     #[test]
-    fn many_rows_are_cut_into_statements_of_equal_text() {
+    fn many_rows_are_cut_into_statements_of_few_texts() {
         let mut changes = Changes::default();
-        changes.upsert(&COUNTS, (0..600).map(|n| [Value::Int(n), Value::Int(1), Value::Int(1)]));
+        changes.upsert(&COUNTS, (0..151).map(|n| [Value::Int(n), Value::Int(1), Value::Int(1)]));
         let rows: Vec<usize> = changes.0[0].statements().map(|(_, values)| values.len() / 3).collect();
-        assert_eq!(rows, [256, 256, 88]);
+        assert_eq!(rows, [64, 64, 16, 4, 2, 1]);
+        let written: Vec<Value> = changes.0[0].statements().flat_map(|(_, values)| values.to_vec()).collect();
+        assert_eq!(written, changes.0[0].values);
     }
 }

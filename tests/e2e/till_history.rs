@@ -4,9 +4,7 @@ use chrono::{Datelike, Days, TimeDelta, Utc};
 use chrono_tz::Africa::Kinshasa;
 use serde_json::{Value, json};
 
-use crate::support::till::{
-    CANCEL, EARPHONES, HISTORY, PHONE, Shop, line, sale, sync, till, usual_shop,
-};
+use crate::support::till::{CANCEL, EARPHONES, HISTORY, PHONE, Shop, line, sale, sync, till, usual_shop};
 use crate::support::{Caller, Server};
 
 const STATISTICS: &str = "/api/v2/simple/statistiques/";
@@ -138,7 +136,8 @@ async fn days_are_whole_in_the_shop_s_zone_and_both_ends_are_included() {
     ] {
         let shown = history(&till, query).await;
         assert_eq!(numbers(&shown), expected, "{query}");
-        let sum = json!({ "total_ventes": expected.len(), "chiffre_affaires": format!("{}.00", 40_000 * expected.len()) });
+        let sum =
+            json!({ "total_ventes": expected.len(), "chiffre_affaires": format!("{}.00", 40_000 * expected.len()) });
         assert_eq!(shown["statistiques"], sum, "{query}");
         assert_eq!(history(&till, &format!("{query}&limit=1")).await["statistiques"], sum, "{query}");
     }
@@ -184,7 +183,10 @@ async fn every_read_asks_for_a_terminal() {
     let (shop, _) = usual_shop(&server).await;
     for path in [HISTORY, STATISTICS, ARTICLES] {
         let missing = server.stranger().get(path).await.expect(400);
-        assert_eq!((&missing["code"], &missing["header_required"]), (&json!("MISSING_SERIAL"), &json!("X-Device-Serial")));
+        assert_eq!(
+            (&missing["code"], &missing["header_required"]),
+            (&json!("MISSING_SERIAL"), &json!("X-Device-Serial"))
+        );
         assert_eq!(shop.admin.get(path).await.expect(400)["code"], "MISSING_SERIAL", "a token is no terminal");
         assert_eq!(till(&server, "nobody").get(path).await.expect(404)["code"], "TERMINAL_NOT_FOUND");
     }
@@ -225,12 +227,11 @@ async fn the_figures_are_those_of_today_and_this_month_paid_and_not_cancelled() 
     assert_eq!(sync(&till, &batch).await["ventes_erreurs"], Value::Null);
     till.post(CANCEL, &json!({ "numero_facture": "d", "motif": "m" })).await.expect(200);
     let same_month = yesterday.month() == today.month();
-    let cash = |amount: u32, number: u32| {
-        json!({ "mode_paiement": "CASH", "nombre": number, "chiffre_affaires": format!("{amount}.00") })
-    };
+    let cash = |amount: u32, number: u32| json!({ "mode_paiement": "CASH", "nombre": number, "chiffre_affaires": format!("{amount}.00") });
     let mobile = json!({ "mode_paiement": "MOBILE_MONEY", "nombre": 1, "chiffre_affaires": "100000.00" });
     let card = json!({ "mode_paiement": "CARTE", "nombre": 1, "chiffre_affaires": "40000.00" });
-    let modes = if same_month { json!([cash(130_000, 2), mobile, card]) } else { json!([mobile, cash(80_000, 1), card]) };
+    let modes =
+        if same_month { json!([cash(130_000, 2), mobile, card]) } else { json!([mobile, cash(80_000, 1), card]) };
     let earphones = if same_month { (6, "150000.00") } else { (4, "100000.00") };
     let month = if same_month { (4, "270000.00") } else { (3, "220000.00") };
     let expected = json!({
@@ -274,9 +275,7 @@ async fn a_day_is_the_shop_s_own() {
             day.and_hms_opt(0, 0, 0).unwrap().and_local_timezone(zone).unwrap().to_utc()
         };
         let began = midnight(0);
-        let sold = |number: &str, date: chrono::DateTime<Utc>| {
-            json!({ "numero_facture": number, "date_vente": date, "lignes": [line(article, 1)] })
-        };
+        let sold = |number: &str, date: chrono::DateTime<Utc>| json!({ "numero_facture": number, "date_vente": date, "lignes": [line(article, 1)] });
         sync(&till, &[sold("in", began), sold("out", began - TimeDelta::microseconds(1))]).await;
         let shown = till.get(STATISTICS).await.expect(200);
         if midnight(0) == began {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
-use rusqlite::{Connection, OptionalExtension, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, types::ValueRef};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub(super) const BLOCK_POSITIONS: u64 = 1_024;
 const BLOCKS_A_READ_MAX: u64 = 256;
 
 const COLUMNS: &str = "SELECT position, stream_id, version, kind_id, schema_version, id, occurred_at, recorded_at, \
-                       metadata, data FROM events";
+                       metadata, data, metadata_at FROM events";
 
 /// The connections, and what they know together.
 pub(crate) struct ReadPool {
@@ -331,6 +331,8 @@ impl ReadConnection {
         // The kind of the event before is often that of the next.
         let mut place = 0;
         let mut last_stream: Option<(i64, StreamId)> = None;
+        // The metadata that the events of one cause share, and the position of the event that has them.
+        let mut shared: Option<(i64, String)> = None;
         let mut rows = events.query(range)?;
         while let Some(row) = rows.next()? {
             let kind_id: i64 = row.get(3)?;
@@ -351,13 +353,29 @@ impl ReadConnection {
             let Some(kind) = known.get(place) else {
                 return Err(ReadError::Corrupt(format!("kind {kind_id} of an event is not in the table of kinds")));
             };
-            let event = event_of(row, stream, &kind.event_type)?;
+            let metadata = match row.get_ref(8)? {
+                ValueRef::Null => {
+                    let at: i64 = row.get(10)?;
+                    if shared.as_ref().is_none_or(|(position, _)| *position != at) {
+                        shared = Some((at, self.metadata_at(at)?));
+                    }
+                    shared.as_ref().map_or("{}", |(_, metadata)| metadata)
+                }
+                own => own.as_str().map_err(no_text)?,
+            };
+            let event = event_of(row, stream, &kind.event_type, metadata)?;
             *visited += 1;
             if visit(&event).is_break() || *visited >= limit {
                 return Ok(Some(event.position));
             }
         }
         Ok(None)
+    }
+
+    fn metadata_at(&self, position: i64) -> Result<String, ReadError> {
+        let mut find = self.connection.prepare_cached("SELECT metadata FROM events WHERE position = ?1")?;
+        let metadata: Option<Option<String>> = find.query_row([position], |row| row.get(0)).optional()?;
+        metadata.flatten().ok_or_else(|| ReadError::Corrupt(format!("the event at {position} has no metadata")))
     }
 
     fn next_block(&self, kinds: &HashSet<i64>, from: u64) -> Result<Option<u64>, ReadError> {
@@ -421,10 +439,16 @@ struct Visited {
     seen: Option<Position>,
 }
 
-fn event_of<'a>(row: &'a Row<'_>, stream: &'a StreamId, event_type: &'a Arc<str>) -> Result<EventRef<'a>, ReadError> {
-    let text = |column| {
-        row.get_ref(column)?.as_str().map_err(|error| ReadError::Corrupt(format!("an event holds no text: {error}")))
-    };
+fn no_text(error: rusqlite::types::FromSqlError) -> ReadError {
+    ReadError::Corrupt(format!("an event holds no text: {error}"))
+}
+
+fn event_of<'a>(
+    row: &'a Row<'_>,
+    stream: &'a StreamId,
+    event_type: &'a Arc<str>,
+    metadata: &'a str,
+) -> Result<EventRef<'a>, ReadError> {
     let id = row.get_ref(5)?.as_blob().ok().and_then(|id| Uuid::from_slice(id).ok());
     Ok(EventRef {
         position: Position::from_sql(row.get(0)?),
@@ -435,8 +459,8 @@ fn event_of<'a>(row: &'a Row<'_>, stream: &'a StreamId, event_type: &'a Arc<str>
         schema_version: row.get(4)?,
         occurred_at: row.get(6)?,
         recorded_at: row.get(7)?,
-        metadata: text(8)?,
-        data: text(9)?,
+        metadata,
+        data: row.get_ref(9)?.as_str().map_err(no_text)?,
     })
 }
 

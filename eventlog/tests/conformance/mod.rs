@@ -44,8 +44,6 @@ pub trait Engine: Sized + Send + Sync + 'static {
 pub enum Tampering {
     /// Other data for the event at position 1.
     ChangeEvent,
-    /// Another event in the place of position 1, written over it.
-    ReplaceEvent,
     /// The event at position 1 goes.
     DeleteEvent,
     /// All events go.
@@ -59,9 +57,8 @@ pub enum Tampering {
 }
 
 impl Tampering {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::ChangeEvent,
-        Self::ReplaceEvent,
         Self::DeleteEvent,
         Self::DeleteAllEvents,
         Self::RenameStream,

