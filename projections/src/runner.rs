@@ -21,9 +21,12 @@ use crate::{
 /// Events written in one transaction when catching up; a few at a time when live.
 const BATCH_EVENTS_MAX: usize = 50_000;
 /// Events read at once.
-const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 /// Pages that wait between the reader and the writer.
-const PAGES_AHEAD: usize = 4;
+const PAGES_AHEAD: usize = 32;
+/// With more than so many events missing, a batch waits for the next page: large transactions catch up faster. With
+/// fewer it is written at once, because somebody may be waiting for it.
+const CATCHING_UP_EVENTS: u64 = 8_192;
 /// Pauses between tries when the read models cannot be written.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 // Shorter than a read waits: what waited for room on the disk is there for the first read after there is some.
@@ -183,6 +186,10 @@ impl Batches {
                 }
                 if batch.len() < BATCH_EVENTS_MAX {
                     next = pages.try_recv().ok();
+                    let missing = self.log.head().get().saturating_sub(reached.get());
+                    if next.is_none() && missing > CATCHING_UP_EVENTS {
+                        next = pages.recv().await;
+                    }
                 }
             }
             self.apply(&mut batch, reached).await;

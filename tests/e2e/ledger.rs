@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::till::{CANCEL, EARPHONES, PHONE, SERIAL, Shop, codes, line, sale, sync, usual_shop};
+use crate::support::till::{CANCEL, EARPHONES, PHONE, SERIAL, Shop, at_till, codes, line, sale, sync, usual_shop};
 use crate::support::{Server, files};
 
 fn time(value: &Value) -> DateTime<Utc> {
@@ -202,7 +202,7 @@ async fn reconciling_finds_what_the_read_model_got_wrong() {
         "UPDATE stock SET stock = 77 WHERE shop_id = 2 AND article_id = 7",
         "DELETE FROM stock_movements WHERE shop_id <> 2",
     ] {
-        assert_eq!(model.execute(tampering, []).unwrap() > 0, true, "{tampering}");
+        assert!(model.execute(tampering, []).unwrap() > 0, "{tampering}");
     }
     drop(model);
     let server = place.serve(&[]).await;
@@ -233,7 +233,7 @@ async fn the_log_decides_also_when_the_read_model_is_wrong() {
     assert_eq!(model.execute("UPDATE stock SET stock = 1000000 WHERE article_id = 6", []).unwrap(), 1);
     drop(model);
     let server = place.serve(&[]).await;
-    let till = crate::support::till::till(&server, SERIAL);
+    let till = at_till(&server, SERIAL);
     assert_eq!(codes(&sync(&till, &[sale("V-1", PHONE, 101)]).await), [(1, "INSUFFICIENT_STOCK")]);
     sync(&till, &[sale("V-2", PHONE, 1)]).await;
     assert_eq!(shop.on(&server).stock(PHONE).await, 99);

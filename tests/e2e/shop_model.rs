@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 
 use crate::support::chance::Chance;
-use crate::support::till::{CANCEL, HISTORY, SYNC, Shop, till};
+use crate::support::till::{CANCEL, HISTORY, SYNC, Shop, at_till};
 use crate::support::{Caller, Place, Server, files};
 
 const STEPS: usize = 300;
@@ -191,7 +191,7 @@ impl World {
 
     fn till(&mut self, shop: usize) -> Caller {
         let serial = format!("till-{shop}-{}", self.chance.below(2));
-        till(self.server.as_ref().unwrap(), &serial)
+        at_till(self.server.as_ref().unwrap(), &serial)
     }
 
     async fn step(&mut self) {
@@ -202,7 +202,7 @@ impl World {
             57..72 => self.receive(shop).await,
             72..84 => self.adjust(shop).await,
             84..94 => self.send(shop).await,
-            94..97 => self.reprice(shop).await,
+            94..96 => self.reprice(shop).await,
             _ => self.kill().await,
         }
     }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::till::{CANCEL, EARPHONES, HISTORY, PHONE, SYNC, Shop, codes, line, sale, sync, till, usual_shop};
+use crate::support::till::{
+    CANCEL, EARPHONES, HISTORY, PHONE, SYNC, Shop, at_till, codes, line, sale, sync, usual_shop,
+};
 use crate::support::{Server, files};
 
 fn events(server: &Server) -> usize {
@@ -93,8 +95,8 @@ async fn a_cancel_is_refused_in_the_order_of_the_checks() {
     shop.admin.post(&shop.path("terminals"), &locked).await.expect(201);
     for (caller, status, code) in [
         (server.stranger(), 400, "MISSING_SERIAL"),
-        (till(&server, "nobody"), 404, "TERMINAL_NOT_FOUND"),
-        (till(&server, "locked"), 401, "INVALID_KEY"),
+        (at_till(&server, "nobody"), 404, "TERMINAL_NOT_FOUND"),
+        (at_till(&server, "locked"), 401, "INVALID_KEY"),
         (open.clone(), 400, "INVALID_FORMAT"),
     ] {
         for body in ["{", "[]", "{}"] {

@@ -4,7 +4,7 @@ use chrono::{Datelike, Days, TimeDelta, Utc};
 use chrono_tz::Africa::Kinshasa;
 use serde_json::{Value, json};
 
-use crate::support::till::{CANCEL, EARPHONES, HISTORY, PHONE, Shop, line, sale, sync, till, usual_shop};
+use crate::support::till::{CANCEL, EARPHONES, HISTORY, PHONE, Shop, at_till, line, sale, sync, usual_shop};
 use crate::support::{Caller, Server};
 
 const STATISTICS: &str = "/api/v2/simple/statistiques/";
@@ -188,7 +188,7 @@ async fn every_read_asks_for_a_terminal() {
             (&json!("MISSING_SERIAL"), &json!("X-Device-Serial"))
         );
         assert_eq!(shop.admin.get(path).await.expect(400)["code"], "MISSING_SERIAL", "a token is no terminal");
-        assert_eq!(till(&server, "nobody").get(path).await.expect(404)["code"], "TERMINAL_NOT_FOUND");
+        assert_eq!(at_till(&server, "nobody").get(path).await.expect(404)["code"], "TERMINAL_NOT_FOUND");
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::Server;
-use crate::support::till::{EARPHONES, HISTORY, PHONE, Shop, codes, line, sale, sync, usual_shop};
+use crate::support::till::{CANCEL, EARPHONES, HISTORY, PHONE, SYNC, Shop, codes, line, sale, sync, usual_shop};
 
 const ROUNDS: usize = 200;
 
@@ -122,7 +122,7 @@ async fn a_sale_that_many_tills_cancel_at_once_comes_back_once() {
         sync(&till, &[sold]).await;
         let cancels = (0..4).map(|_| {
             let (till, body) = (till.clone(), json!({ "numero_facture": number, "motif": "retour" }));
-            tokio::spawn(async move { till.post(crate::support::till::CANCEL, &body).await.status })
+            tokio::spawn(async move { till.post(CANCEL, &body).await.status })
         });
         let mut statuses = Vec::new();
         for cancel in cancels.collect::<Vec<_>>() {
@@ -146,7 +146,7 @@ async fn a_terminal_deactivated_while_it_sells_records_nothing_afterwards() {
             let mut sold = 0;
             loop {
                 let body = json!([{ "lignes": [line(PHONE, 1)] }]);
-                let reply = till.post(crate::support::till::SYNC, &body).await;
+                let reply = till.post(SYNC, &body).await;
                 if reply.status != 201 {
                     assert_eq!(reply.expect(404)["code"], "TERMINAL_NOT_FOUND");
                     return (sold, till);
@@ -164,7 +164,7 @@ async fn a_terminal_deactivated_while_it_sells_records_nothing_afterwards() {
         let positions: Vec<u64> = by_it.map(|movement| movement["position"].as_u64().unwrap()).collect();
         assert_eq!(positions.len() as i64, sold);
         assert!(positions.iter().all(|position| *position < off.position()), "round {round}");
-        till.post(crate::support::till::SYNC, &json!([sale("late", PHONE, 1)])).await.expect(404);
+        till.post(SYNC, &json!([sale("late", PHONE, 1)])).await.expect(404);
     }
     shop.assert_adds_up().await;
 }

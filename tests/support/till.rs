@@ -31,7 +31,7 @@ pub async fn usual_shop(server: &Server) -> (Shop, Caller) {
 }
 
 /// Whoever shows this serial number.
-pub fn till(server: &Server, serial: &str) -> Caller {
+pub fn at_till(server: &Server, serial: &str) -> Caller {
     server.stranger().with("x-device-serial", serial)
 }
 
@@ -84,7 +84,7 @@ impl Shop {
 
     pub async fn add_till(&self, server: &Server, serial: &str, name: &str) -> Caller {
         self.admin.post(&self.path("terminals"), &json!({ "serial": serial, "name": name })).await.expect(201);
-        till(server, serial)
+        at_till(server, serial)
     }
 
     pub async fn add_article(&self, article: &Value) -> i64 {

@@ -82,7 +82,9 @@ pub async fn history(
     let first = fields.optional_string("date_debut", 1..=64);
     let last = fields.optional_string("date_fin", 1..=64);
     let below = fields.optional_string("after", 1..=64);
-    fields.finish().map_err(|_| Refusal::invalid_parameter("Paramètre invalide: limit va de 1 à 1000"))?;
+    fields.finish().map_err(|_| {
+        Refusal::invalid_parameter("Paramètre invalide: limit va de 1 à 1000, boutique_id est un nombre")
+    })?;
     let bound = |text: Option<String>| match text.as_deref().map(Bound::parse) {
         None => Ok(None),
         Some(Some(bound)) => Ok(Some(bound)),

@@ -112,17 +112,19 @@ impl Projection for StockLedger {
             }
         }
         let mut changes = Changes::default();
-        changes.upsert(&MOVEMENTS, rows.movements.into_values());
+        changes.upsert(&MOVEMENTS, rows.movements_by_key());
         changes.upsert(&STOCK, rows.stock.into_values());
         changes.upsert(&ALERTS, rows.alerts);
         Ok(changes)
     }
 }
 
+/// Shop, article, position, line.
+type MovementKey = (i64, i64, u64, usize);
+
 #[derive(Default)]
 struct Rows {
-    /// In the order of the key, so that an article's movements are written side by side.
-    movements: BTreeMap<(i64, i64, u64, usize), [Value; 17]>,
+    movements: Vec<(MovementKey, [Value; 17])>,
     stock: BTreeMap<(i64, i64), [Value; 5]>,
     alerts: Vec<[Value; 8]>,
 }
@@ -142,6 +144,16 @@ struct Document<'a> {
 type Line<'a> = (i64, i64, i64, i64, &'a [Alert]);
 
 impl Rows {
+    /// In the order of the key, so that an article's movements are written side by side. The rows are large: their
+    /// places are sorted, and each row is moved once.
+    fn movements_by_key(&mut self) -> impl Iterator<Item = [Value; 17]> {
+        let mut order: Vec<(MovementKey, usize)> =
+            self.movements.iter().enumerate().map(|(place, (key, _))| (*key, place)).collect();
+        order.sort_unstable();
+        let mut rows: Vec<_> = std::mem::take(&mut self.movements).into_iter().map(|(_, row)| Some(row)).collect();
+        order.into_iter().filter_map(move |(_, place)| rows.get_mut(place)?.take())
+    }
+
     fn take(&mut self, decoded: &Decoded, event: &ShopEvent) {
         let plain = |shop, kind, name| Document {
             shop,
@@ -228,7 +240,7 @@ impl Rows {
                 document.reversal_of.map(|position| Value::Int(position.cast_signed())).into(),
                 document.other_shop.map(Value::Int).into(),
             ];
-            self.movements.insert((document.shop, article, position, line), row);
+            self.movements.push(((document.shop, article, position, line), row));
             let stock = [
                 Value::Int(document.shop),
                 Value::Int(article),
