@@ -35,8 +35,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(statistics::statistics))
         .routes(routes!(catalogue::articles))
         .routes(routes!(ledger::stocks))
-        .routes(routes!(ledger::reconcile))
+        .routes(routes!(ledger::reconcile::reconcile))
         .routes(routes!(ledger::stock))
-        .routes(routes!(ledger::movements))
-        .routes(routes!(ledger::alerts))
+        .routes(routes!(ledger::movements::movements))
+        .routes(routes!(ledger::alerts::alerts))
 }

@@ -1,0 +1,265 @@
+//! What the ledger is asked.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use daybook_eventlog::from_micros;
+use uuid::Uuid;
+
+use crate::{ReadModels, ReadModelsError};
+
+/// Which time a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// When it happened.
+    Occurred,
+    /// When the log took it.
+    Recorded,
+}
+
+impl Basis {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Occurred => "occurred_at",
+            Self::Recorded => "recorded_at",
+        }
+    }
+}
+
+/// A movement of stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement {
+    /// Of its event.
+    pub position: i64,
+    /// Place in the event's document, from 1.
+    pub line: i64,
+    /// Of its event.
+    pub event_id: Uuid,
+    /// The shop.
+    pub shop_id: i64,
+    /// The article.
+    pub article_id: i64,
+    /// RECEIPT, VENTE, RETOUR, ADJUSTMENT, TRANSFER_OUT or TRANSFER_IN.
+    pub kind: String,
+    /// By how much.
+    pub delta: i64,
+    /// The stock before.
+    pub stock_before: i64,
+    /// The stock after.
+    pub stock_after: i64,
+    /// The paper it goes back to: an invoice number, a delivery note.
+    pub document: String,
+    /// The terminal that caused it.
+    pub terminal: Option<String>,
+    /// The user who caused it.
+    pub user: Option<String>,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When the log took it.
+    pub recorded_at: DateTime<Utc>,
+    /// Why, where somebody said so.
+    pub reason: Option<String>,
+    /// The position of the movement that it takes back.
+    pub reversal_of: Option<i64>,
+    /// Where a transfer went to or came from.
+    pub other_shop: Option<i64>,
+}
+
+/// Which movements of an article are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct MovementFilter {
+    /// Not before.
+    pub from: Option<DateTime<Utc>>,
+    /// Before.
+    pub to: Option<DateTime<Utc>>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// After this movement: position and line.
+    pub after: Option<(i64, i64)>,
+}
+
+/// An article's movements in the order of the log.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn movements(
+    models: &ReadModels,
+    shop: i64,
+    article: i64,
+    basis: Basis,
+    filter: &MovementFilter,
+    limit: u32,
+) -> Result<Vec<Movement>, ReadModelsError> {
+    use sqlx::Row;
+    let time = basis.column();
+    let sql = format!(
+        "SELECT position, line, event_id, type, delta, stock_before, stock_after, document, terminal, user, \
+         occurred_at, recorded_at, reason, reversal_of, other_shop FROM stock_movements \
+         WHERE shop_id = $1 AND article_id = $2 AND (position, line) > ($3, $4) \
+         AND {time} >= $5 AND {time} < $6 AND ($7 IS NULL OR type = $7) ORDER BY position, line LIMIT $8"
+    );
+    let (position, line) = filter.after.unwrap_or((0, 0));
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(shop)
+        .bind(article)
+        .bind(position)
+        .bind(line)
+        .bind(filter.from.map_or(i64::MIN, |from| from.timestamp_micros()))
+        .bind(filter.to.map_or(i64::MAX, |to| to.timestamp_micros()))
+        .bind(filter.kind.clone())
+        .bind(limit)
+        .fetch_all(models.pool())
+        .await?;
+    let movement = |row: sqlx::sqlite::SqliteRow| {
+        Ok(Movement {
+            position: row.try_get("position")?,
+            line: row.try_get("line")?,
+            event_id: row.try_get("event_id")?,
+            shop_id: shop,
+            article_id: article,
+            kind: row.try_get("type")?,
+            delta: row.try_get("delta")?,
+            stock_before: row.try_get("stock_before")?,
+            stock_after: row.try_get("stock_after")?,
+            document: row.try_get("document")?,
+            terminal: row.try_get("terminal")?,
+            user: row.try_get("user")?,
+            occurred_at: from_micros(row.try_get("occurred_at")?),
+            recorded_at: from_micros(row.try_get("recorded_at")?),
+            reason: row.try_get("reason")?,
+            reversal_of: row.try_get("reversal_of")?,
+            other_shop: row.try_get("other_shop")?,
+        })
+    };
+    rows.into_iter().map(movement).collect()
+}
+
+/// An article's stock now, and the position of its last movement.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stock(models: &ReadModels, shop: i64, article: i64) -> Result<(i64, i64), ReadModelsError> {
+    let sql = "SELECT stock, position FROM stock WHERE shop_id = $1 AND article_id = $2";
+    let row: Option<(i64, i64)> = sqlx::query_as(sql).bind(shop).bind(article).fetch_optional(models.pool()).await?;
+    Ok(row.unwrap_or((0, 0)))
+}
+
+/// An article's stock at a moment, and the position of the last movement that counts in it: of what had been recorded
+/// by then, or of what had happened by then.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stock_as_of(
+    models: &ReadModels,
+    shop: i64,
+    article: i64,
+    basis: Basis,
+    at: DateTime<Utc>,
+) -> Result<(i64, i64), ReadModelsError> {
+    let time = basis.column();
+    let sql = format!(
+        "SELECT coalesce(sum(delta), 0), coalesce(max(position), 0) FROM stock_movements \
+         WHERE shop_id = $1 AND article_id = $2 AND {time} <= $3"
+    );
+    let row = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(article).bind(at.timestamp_micros());
+    Ok(row.fetch_one(models.pool()).await?)
+}
+
+/// A shop's article and its stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StockRow {
+    /// The article.
+    pub article_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its stock.
+    pub stock: i64,
+    /// When the stock last changed; `None` when it never did.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// A shop's articles after `after`, with their stock, by id.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> Result<Vec<StockRow>, ReadModelsError> {
+    let sql = "SELECT a.article_id, a.name, coalesce(s.stock, 0), s.updated_at FROM articles a \
+               LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id \
+               WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3";
+    let rows: Vec<(i64, String, i64, Option<i64>)> =
+        sqlx::query_as(sql).bind(shop).bind(after).bind(limit).fetch_all(models.pool()).await?;
+    let row = |(article_id, name, stock, updated_at): (i64, String, i64, Option<i64>)| StockRow {
+        article_id,
+        name,
+        stock,
+        updated_at: updated_at.map(from_micros),
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// The balance of each of a shop's articles as the ledger has it up to `position`: the sum of the movements, and the
+/// stock that is shown; where that is of a later movement already, the stock after the last one up to `position`.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn balances(
+    models: &ReadModels,
+    shop: i64,
+    position: u64,
+) -> Result<BTreeMap<i64, (i64, i64)>, ReadModelsError> {
+    // With one bare max() SQLite takes the other bare columns from the row that holds it, and (position, line) rise
+    // together within an article.
+    let sql = "SELECT m.article_id, m.sum, \
+               CASE WHEN s.position > $2 THEN m.stock_after ELSE coalesce(s.stock, 0) END FROM \
+               (SELECT article_id, sum(delta) AS sum, stock_after, max(position * 100000 + line) FROM stock_movements \
+               WHERE shop_id = $1 AND position <= $2 GROUP BY article_id) m \
+               LEFT JOIN stock s ON s.shop_id = $1 AND s.article_id = m.article_id";
+    let rows: Vec<(i64, i64, i64)> =
+        sqlx::query_as(sql).bind(shop).bind(position.cast_signed()).fetch_all(models.pool()).await?;
+    Ok(rows.into_iter().map(|(article, sum, stock)| (article, (sum, stock))).collect())
+}
+
+/// A crossing into low or negative stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertRow {
+    /// Of the event that caused it.
+    pub position: i64,
+    /// The line of that event.
+    pub line: i64,
+    /// The article.
+    pub article_id: i64,
+    /// `low` or `negative`.
+    pub kind: String,
+    /// The stock after the movement.
+    pub stock: i64,
+    /// What was crossed.
+    pub threshold: i64,
+    /// When it was recorded.
+    pub at: DateTime<Utc>,
+}
+
+/// A shop's alerts after (position, line, kind), oldest first.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn alerts(
+    models: &ReadModels,
+    shop: i64,
+    after: (i64, i64, &str),
+    limit: u32,
+) -> Result<Vec<AlertRow>, ReadModelsError> {
+    let sql = "SELECT position, line, article_id, kind, stock, threshold, at FROM stock_alerts \
+               WHERE shop_id = $1 AND (position, line, kind) > ($2, $3, $4) ORDER BY position, line, kind LIMIT $5";
+    let rows: Vec<(i64, i64, i64, String, i64, i64, i64)> = sqlx::query_as(sql)
+        .bind(shop)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(after.2)
+        .bind(limit)
+        .fetch_all(models.pool())
+        .await?;
+    let row = |(position, line, article_id, kind, stock, threshold, at): (i64, i64, i64, String, i64, i64, i64)| {
+        AlertRow { position, line, article_id, kind, stock, threshold, at: from_micros(at) }
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
