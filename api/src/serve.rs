@@ -39,7 +39,15 @@ pub struct ServeOptions {
 /// Serves until a signal ends it.
 pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
     let verifier = TokenVerifier::open(&settings)?;
-    verifier.check().await?;
+    match verifier.check().await {
+        Ok(()) => {}
+        Err(error) if options.check => return Err(error.into()),
+        // Whoever shows a token of that key set is answered 503 until it can be fetched; everybody else is served.
+        Err(error) => tracing::warn!(
+            error = &error as &dyn Error,
+            "the key set cannot be fetched now: trying again when it is needed"
+        ),
+    }
     let log = Log::open(&settings.data).await?;
     tracing::info!(file = %log.path().display(), head = %log.head(), "opened the log");
     let models = ReadModels::open(&settings.data).await?;
