@@ -12,6 +12,8 @@ mod progress;
 mod projection;
 mod runner;
 mod table;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

@@ -370,3 +370,52 @@ pub async fn ended_since(
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Given, rows};
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn percent(number: u8) -> Percent {
+        Percent::new(number).unwrap()
+    }
+
+    fn started() -> Given {
+        ReaderEvent::ReadingSessionStarted(ReadingSessionStarted {
+            session_id: Uuid::from_u128(7),
+            user_id: Uuid::from_u128(1),
+            book_id: Uuid::from_u128(2),
+            started_at: at(10),
+            start_position: percent(25),
+            device_type: None,
+            timezone: chrono_tz::Tz::UTC,
+        })
+        .into()
+    }
+
+    fn moved(position: u8, seconds: i64) -> Given {
+        let moved = ReadingSessionUpdated {
+            session_id: Uuid::from_u128(7),
+            position: percent(position),
+            reported_at: at(seconds),
+        };
+        ReaderEvent::ReadingSessionUpdated(moved).into()
+    }
+
+    #[test]
+    fn a_session_that_starts_and_moves_is_one_row_at_its_last_position() {
+        assert_eq!(
+            rows(&ReadingHistory, [started(), moved(30, 20), moved(28, 30)]),
+            ["reading_sessions: #7 | #1 | #2 | 10000000 | - | 30000000 | 25 | 28 | - | UTC | - | -"]
+        );
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_batch_only_moves() {
+        assert_eq!(rows(&ReadingHistory, [moved(30, 20), moved(40, 30)]), ["reading_sessions: #7 | 30000000 | 40"]);
+    }
+}

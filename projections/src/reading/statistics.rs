@@ -349,3 +349,55 @@ pub async fn totals(models: &ReadModels, user: Uuid) -> Result<Totals, ReadModel
     totals.hours.copy_from_slice(&sums[4..]);
     Ok(totals)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use daybook_domain::reading::{EndReason, Percent};
+
+    use super::*;
+    use crate::testing::{Given, rows};
+
+    fn ended(started_at: &str, ended_at: &str, from: u8, to: u8) -> Given {
+        ReaderEvent::ReadingSessionEnded(ReadingSessionEnded {
+            session_id: Uuid::from_u128(7),
+            user_id: Uuid::from_u128(1),
+            book_id: Uuid::from_u128(2),
+            started_at: started_at.parse().unwrap(),
+            ended_at: ended_at.parse().unwrap(),
+            start_position: Percent::new(from).unwrap(),
+            end_position: Percent::new(to).unwrap(),
+            device_type: None,
+            timezone: Tz::Europe__Paris,
+            reason: EndReason::Requested,
+            client_id: None,
+        })
+        .into()
+    }
+
+    fn days(events: impl IntoIterator<Item = Given>) -> Vec<String> {
+        rows(&ReadingStatistics, events).into_iter().filter(|row| row.starts_with("reading_days")).collect()
+    }
+
+    #[test]
+    fn a_session_over_midnight_counts_on_both_days_and_its_progress_on_the_last() {
+        // 23:30 to 00:15 in Paris.
+        assert_eq!(
+            days([ended("2026-01-10T22:30:00Z", "2026-01-10T23:15:00Z", 10, 30)]),
+            ["reading_days: #1 | 2026-01-10 | 30 | 1 | 0", "reading_days: #1 | 2026-01-11 | 15 | 1 | 20"]
+        );
+    }
+
+    #[test]
+    fn sessions_of_one_day_are_one_row_and_paging_back_is_no_progress() {
+        let first = ended("2026-01-10T08:00:00Z", "2026-01-10T08:20:00Z", 10, 30);
+        let second = ended("2026-01-10T09:00:00Z", "2026-01-10T09:05:00Z", 30, 20);
+        assert_eq!(days([first, second]), ["reading_days: #1 | 2026-01-10 | 25 | 2 | 20"]);
+    }
+
+    #[test]
+    fn of_a_long_session_eight_hours_count() {
+        let session = ended("2026-01-10T06:00:00Z", "2026-01-10T20:00:00Z", 0, 100);
+        assert_eq!(days([session]), ["reading_days: #1 | 2026-01-10 | 480 | 1 | 100"]);
+    }
+}

@@ -266,3 +266,49 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use daybook_domain::shop::{AlertKind, ReceiptLine};
+
+    use super::*;
+    use crate::testing::{Given, rows};
+
+    fn receipt(quantity: i64, before: i64, alerts: Vec<Alert>) -> Given {
+        let line = ReceiptLine {
+            article_id: 6,
+            quantity,
+            unit_cost: None,
+            stock_before: before,
+            stock_after: before + quantity,
+            alerts,
+        };
+        ShopEvent::StockReceived(StockReceived {
+            shop_id: 2,
+            document: "R-1".to_owned(),
+            lines: vec![line],
+            received_at: DateTime::UNIX_EPOCH,
+        })
+        .into()
+    }
+
+    #[test]
+    fn every_line_is_a_movement_and_the_last_one_is_the_stock() {
+        assert_eq!(
+            rows(&StockLedger, [receipt(5, 0, vec![]), receipt(3, 5, vec![])]),
+            [
+                "stock_movements: 2 | 6 | 1 | 1 | #1 | RECEIPT | 5 | 0 | 5 | R-1 | - | anna | 0 | 0 | - | - | -",
+                "stock_movements: 2 | 6 | 2 | 1 | #2 | RECEIPT | 3 | 5 | 8 | R-1 | - | anna | 0 | 0 | - | - | -",
+                "stock: 2 | 6 | 8 | 2 | 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_alert_on_a_line_is_a_row_of_its_own() {
+        let low = Alert { kind: AlertKind::Low, threshold: 5 };
+        let rows = rows(&StockLedger, [receipt(1, 0, vec![low])]);
+        assert_eq!(rows.last().unwrap(), "stock_alerts: 2 | 1 | 1 | low | 6 | 1 | 5 | 0");
+    }
+}
