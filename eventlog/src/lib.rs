@@ -24,7 +24,7 @@ pub use self::{
     filter::Filter,
     log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError},
     position::{ExpectedVersion, Position, Version},
-    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{FolderInUse, LOG_FILE, OpenError},
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
 };

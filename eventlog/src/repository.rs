@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a decision is made anew after another writer was faster.
-const CONFLICT_RETRIES_MAX: usize = 8;
+pub const CONFLICT_RETRIES_MAX: usize = 8;
 /// After so many events of a stream its state is kept again.
 const SNAPSHOT_EVERY_EVENTS: u64 = 10_000;
 

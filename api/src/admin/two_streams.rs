@@ -9,15 +9,12 @@ use std::sync::Arc;
 use daybook_domain::decider::Decider as _;
 use daybook_domain::registry::{self, RegistryCommand, RegistryDecider, RegistryEvent, RegistryRejection};
 use daybook_domain::shop::{self, ShopCommand, ShopDecider, ShopId, ShopRejection};
-use daybook_eventlog::{Answer, AppendError, Cause, Decided, ExecuteError, Executed, StreamId};
+use daybook_eventlog::{Answer, AppendError, CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, StreamId};
 
 use super::refusal;
 use super::values::ID_MAX;
 use crate::app::App;
 use crate::http::{Problem, write};
-
-/// How often both decide anew after another writer was faster.
-const CONFLICT_RETRIES_MAX: usize = 8;
 
 /// Why one of the two said no.
 #[derive(Debug, thiserror::Error)]

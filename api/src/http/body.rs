@@ -25,6 +25,11 @@ const RESERVED_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);
 
+impl BodyLimit {
+    /// What holds where no conventions set a limit.
+    pub const DEFAULT: Self = Self(2 << 20);
+}
+
 /// The bytes of a JSON body, not yet parsed. As an extractor it takes the limit from the conventions.
 #[derive(Clone, Debug)]
 pub struct JsonBody(pub Bytes);
@@ -34,7 +39,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         // Without the conventions there is no limit to go by; axum's own default is a safe one.
-        let limit = request.extensions().get().map_or(2 * 1024 * 1024, |limit: &BodyLimit| limit.0);
+        let limit = request.extensions().get().map_or(BodyLimit::DEFAULT.0, |limit: &BodyLimit| limit.0);
         let (parts, body) = request.into_parts();
         read(&parts.headers, body, limit).await.map(Self)
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::body::JsonBody;
 use super::fields::Fields;
-use super::idempotency::{self, BodyFingerprint};
+use super::idempotency::{self, BodyFingerprint, IdempotencyScope};
 use super::{Problem, RequestId};
 use crate::auth::Caller;
 
@@ -44,21 +44,26 @@ where
         let caller = C::from_request_parts(&mut parts, state).await?;
         let subject = &caller.as_ref().subject;
         let scope = idempotency::scope(&parts.headers, subject, &parts.method, parts.uri.path())?;
-        let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
-        let metadata =
-            Metadata { actor: Some(subject.clone()), correlation_id: request_id.clone(), causation_id: request_id };
+        let (actor, request_id) = (subject.clone(), parts.extensions.get::<RequestId>().cloned());
         let JsonBody(bytes) = JsonBody::from_request(Request::from_parts(parts, body), state).await?;
-        let request = scope.map(|scope| RequestKey {
-            caller: scope.caller,
-            route: scope.route,
-            key: scope.key,
-            fingerprint: BodyFingerprint::of(&bytes).0,
-        });
+        let cause = cause(actor, request_id.as_ref(), scope, &bytes);
         let mut fields = Fields::from_json(&bytes)?;
         let body = B::read(&mut fields);
         fields.finish()?;
-        Ok(Self { caller, body, cause: Cause { metadata, request } })
+        Ok(Self { caller, body, cause })
     }
+}
+
+/// What the events of a request tell about where they come from, and what makes the request recognisable.
+pub fn cause(actor: String, request_id: Option<&RequestId>, scope: Option<IdempotencyScope>, body: &[u8]) -> Cause {
+    let id = request_id.map(|id| id.as_str().to_owned());
+    let request = scope.map(|scope| RequestKey {
+        caller: scope.caller,
+        route: scope.route,
+        key: scope.key,
+        fingerprint: BodyFingerprint::of(body).0,
+    });
+    Cause { metadata: Metadata { actor: Some(actor), correlation_id: id.clone(), causation_id: id }, request }
 }
 
 /// A JSON answer of this status.

@@ -9,7 +9,7 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::instant::to_micros;
 use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
-use daybook_eventlog::{AppendError, Decided, ExecuteError};
+use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Decided, ExecuteError};
 use daybook_projections::library;
 use daybook_projections::reading::history::{self, Session};
 use serde::Serialize;
@@ -29,7 +29,6 @@ use crate::http::write::{Body, Write, answer, problem, respond};
 
 const SESSIONS_MAX: usize = 100;
 const SESSION_HOURS_MAX: i64 = 24;
-const CONFLICT_RETRIES_MAX: usize = 8;
 
 /// Finished sessions.
 #[derive(ToSchema)]

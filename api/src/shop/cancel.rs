@@ -8,21 +8,19 @@ use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::decider::Decider as _;
 use daybook_domain::shop::{CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine};
-use daybook_eventlog::{AppendError, Decided};
+use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Decided};
 use daybook_projections::shop::sales::{self, Sale};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::refusal::{Refusal, WriteRefusals};
-use super::terminal::{Sent, Terminal, stream};
+use super::terminal::{Terminal, stream};
 use super::vente::StockUpdate;
 use crate::app::App;
 use crate::http::Problem;
-use crate::http::body::{self, BodyLimit};
 use crate::http::fields::Fields;
 use crate::http::write::{answer, append_problem, problem, respond};
 
-const CONFLICT_RETRIES_MAX: usize = 8;
 const NUMBER_CHARS_MAX: usize = 100;
 const MOTIF_CHARS_MAX: usize = 500;
 
@@ -61,16 +59,11 @@ pub struct Annulation {
     responses((status = 200, description = "Cancelled", body = Annulation), WriteRefusals)
 )]
 pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let limit = parts.extensions.get::<BodyLimit>().map_or(2 << 20, |limit| limit.0);
-    let sent = Sent::of(parts);
-    let terminal = Terminal::of(&app, sent.headers()).await?;
-    let bytes = body::read(sent.headers(), body, limit).await?;
+    let (terminal, bytes, cause) = Terminal::asks(&app, request).await?;
     let mut fields = Fields::from_json(&bytes).map_err(|_| Refusal::invalid_cancel())?.ignoring_unknown();
     let numero_facture = fields.string("numero_facture", 1..=NUMBER_CHARS_MAX);
     let motif = fields.string("motif", 1..=MOTIF_CHARS_MAX);
     fields.finish().map_err(|_| Refusal::invalid_cancel())?;
-    let cause = terminal.cause(&sent, &bytes)?;
 
     let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
     for _ in 0..=CONFLICT_RETRIES_MAX {

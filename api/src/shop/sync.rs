@@ -11,21 +11,19 @@ use daybook_domain::shop::{
     KnownSale, OpenShop, RECENT_NUMBERS_MAX, RecordSales, SaleError, SaleRecorded, SalesPlan, ShopDecider, ShopEvent,
     ShopId, generated_number, plan_sales,
 };
-use daybook_eventlog::{AppendError, Cause, Decided, Executed, Position};
+use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Cause, Decided, Executed, Position};
 use daybook_projections::shop::sales;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::parse::{self, SentSale};
 use super::refusal::{Refusal, WriteRefusals};
-use super::terminal::{Sent, Terminal, stream};
+use super::terminal::{Terminal, stream};
 use super::vente::{StockUpdate, Vente};
 use crate::app::App;
 use crate::http::Problem;
-use crate::http::body::{self, BodyLimit};
 use crate::http::write::{answer, append_problem, problem, respond};
 
-const CONFLICT_RETRIES_MAX: usize = 8;
 /// How far the register of sales may be behind the log while the shop's own memory of its last numbers still covers
 /// what it lacks: every sale after the register's checkpoint is one of at most so many events.
 const REGISTER_LAG_MAX: u64 = RECENT_NUMBERS_MAX as u64 / 2;
@@ -145,13 +143,8 @@ pub struct VenteErreur {
     responses((status = 201, description = "What became of each sale", body = Synchronisation), WriteRefusals)
 )]
 pub async fn sync(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let limit = parts.extensions.get::<BodyLimit>().map_or(2 << 20, |limit| limit.0);
-    let sent = Sent::of(parts);
-    let terminal = Terminal::of(&app, sent.headers()).await?;
-    let bytes = body::read(sent.headers(), body, limit).await?;
+    let (terminal, bytes, cause) = Terminal::asks(&app, request).await?;
     let sales = parse::batch(&bytes)?;
-    let cause = terminal.cause(&sent, &bytes)?;
     record(&app, &terminal, sales, &cause).await.map(respond)
 }
 

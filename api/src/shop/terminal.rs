@@ -1,16 +1,18 @@
 //! Tills: known by their serial number, and by a key where they were registered with one.
 
-use axum::http::{HeaderMap, Method, Uri};
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::HeaderMap;
 use daybook_domain::registry;
 use daybook_domain::shop::{self, Shop, ShopId};
-use daybook_eventlog::{Cause, Metadata, RequestKey, StreamId};
+use daybook_eventlog::{Cause, StreamId};
 
 use super::refusal::Refusal;
 use crate::app::App;
 use crate::auth::terminal_key;
-use crate::http::idempotency::{self, BodyFingerprint};
-use crate::http::write::problem;
-use crate::http::{Problem, RequestId};
+use crate::http::body::{self, BodyLimit};
+use crate::http::write::{cause, problem};
+use crate::http::{Problem, RequestId, idempotency};
 
 const SERIAL: &str = "x-device-serial";
 const KEY: &str = "x-device-key";
@@ -40,19 +42,16 @@ impl Terminal {
         }
     }
 
-    /// What the events of this terminal's request tell about where they come from.
-    pub fn cause(&self, sent: &Sent, body: &[u8]) -> Result<Cause, Problem> {
-        let actor = format!("terminal:{}", self.serial);
-        let scope = idempotency::scope(&sent.headers, &actor, &sent.method, sent.uri.path())?;
-        let request = scope.map(|scope| RequestKey {
-            caller: scope.caller,
-            route: scope.route,
-            key: scope.key,
-            fingerprint: BodyFingerprint::of(body).0,
-        });
-        let id = sent.request_id.clone();
-        let metadata = Metadata { actor: Some(actor), correlation_id: id.clone(), causation_id: id };
-        Ok(Cause { metadata, request })
+    /// The terminal of a request that writes, the request's body, and the cause of what it will write.
+    pub async fn asks(app: &App, request: Request) -> Result<(Self, Bytes, Cause), Refusal> {
+        let (parts, body) = request.into_parts();
+        let limit = parts.extensions.get().map_or(BodyLimit::DEFAULT, |limit: &BodyLimit| *limit);
+        let terminal = Self::of(app, &parts.headers).await?;
+        let bytes = body::read(&parts.headers, body, limit.0).await?;
+        let actor = format!("terminal:{}", terminal.serial);
+        let scope = idempotency::scope(&parts.headers, &actor, &parts.method, parts.uri.path())?;
+        let cause = cause(actor, parts.extensions.get::<RequestId>(), scope, &bytes);
+        Ok((terminal, bytes, cause))
     }
 }
 
@@ -61,25 +60,6 @@ pub async fn shop_of(app: &App, serial: &str) -> Result<Option<ShopId>, Problem>
     let register = StreamId::new(registry::STREAM);
     let shop_id = app.registry.view(&register, |register| register.terminals.get(serial).copied()).await;
     shop_id.map_err(|error| problem(error, |refused| Problem::internal(&refused)))
-}
-
-/// What a request carried besides its body.
-pub struct Sent {
-    headers: HeaderMap,
-    method: Method,
-    uri: Uri,
-    request_id: Option<String>,
-}
-
-impl Sent {
-    pub fn of(parts: axum::http::request::Parts) -> Self {
-        let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
-        Self { headers: parts.headers, method: parts.method, uri: parts.uri, request_id }
-    }
-
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
 }
 
 /// The shop's stream.
