@@ -118,6 +118,25 @@ pub struct RecordedEvent {
     pub recorded_at: DateTime<Utc>,
 }
 
+impl RecordedEvent {
+    /// The event as a reader sees it.
+    #[must_use]
+    pub fn as_ref(&self) -> EventRef<'_> {
+        EventRef {
+            position: self.position,
+            stream: &self.stream,
+            version: self.version,
+            id: self.id,
+            event_type: &self.event_type,
+            schema_version: self.schema_version,
+            data: &self.data,
+            metadata: &self.metadata,
+            occurred_at: self.occurred_at.timestamp_micros(),
+            recorded_at: self.recorded_at.timestamp_micros(),
+        }
+    }
+}
+
 /// An event while it is read: borrowed from the engine, so that a reader which keeps nothing copies nothing.
 pub struct EventRef<'a> {
     /// Place in the log.

@@ -7,6 +7,7 @@
 mod append;
 mod event;
 mod filter;
+mod line;
 mod log;
 mod position;
 mod repository;
@@ -22,7 +23,8 @@ pub use self::{
     },
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,
-    log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError},
+    line::{LineEncoder, LineError},
+    log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{FolderInUse, LOG_FILE, OpenError},

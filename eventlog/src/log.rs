@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::{
@@ -28,7 +29,7 @@ pub struct Log {
     engine: Arc<SqliteEngine>,
 }
 
-/// Which way a stream is read.
+/// Which way events are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Oldest first.
@@ -87,7 +88,65 @@ pub struct Page<T = RecordedEvent> {
     pub next_after: Position,
 }
 
+/// A part of the log to be read: which way, from where, how far, how much, what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// Which way.
+    pub direction: Direction,
+    /// Where it begins, without that position itself: forwards what is above it, backwards what is below.
+    pub after: Position,
+    /// The last position that is read.
+    pub until: Position,
+    /// The most events, bounded by [`READ_EVENTS_MAX`].
+    pub limit: usize,
+    /// Which of them.
+    pub filter: Filter,
+}
+
+impl Scan {
+    /// Forwards, everything after `after` up to `until`.
+    #[must_use]
+    pub fn forward(after: Position, until: Position, filter: Filter) -> Self {
+        Self { direction: Direction::Forward, after, until, limit: usize::MAX, filter }
+    }
+
+    /// Backwards, everything below `below` down to the first event.
+    #[must_use]
+    pub fn backward(below: Position, filter: Filter) -> Self {
+        Self { direction: Direction::Backward, after: below, until: Position::new(1), limit: usize::MAX, filter }
+    }
+
+    /// At most `limit` events.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether nothing is left to read after a scan that came to `after`.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self.direction {
+            Direction::Forward => self.after >= self.until,
+            Direction::Backward => self.after <= self.until,
+        }
+    }
+}
+
 impl Log {
+    /// Opens the embedded log in `folder` beside whoever writes it: without the folder's lock, and unable to append.
+    /// Its head is the one at this moment.
+    ///
+    /// # Errors
+    /// [`OpenError`]: among others when there is no log.
+    pub async fn open_to_read(folder: &Path) -> Result<Self, OpenError> {
+        let folder = folder.to_owned();
+        let path = folder.clone();
+        let open = tokio::task::spawn_blocking(move || SqliteEngine::open_to_read(&folder));
+        let engine = open.await.map_err(|error| OpenError::Folder { path, source: std::io::Error::other(error) })??;
+        Ok(Self { engine: Arc::new(engine) })
+    }
+
     /// Opens the embedded log in `folder`; makes it when there is none.
     ///
     /// # Errors
@@ -144,19 +203,46 @@ impl Log {
         filter: &Filter,
         map: impl Fn(&EventRef<'_>) -> T + Send + 'static,
     ) -> Result<Page<T>, ReadError> {
-        let filter = filter.clone();
         let limit = limit.min(READ_EVENTS_MAX);
         let left = usize::try_from(self.head().get().saturating_sub(after.get())).unwrap_or(usize::MAX);
-        let expected = if filter == Filter::all() { limit.min(left) } else { 0 };
+        let expected = if *filter == Filter::all() { limit.min(left) } else { 0 };
+        let scan = Scan::forward(after, Position::new(u64::MAX), filter.clone()).limit(limit);
+        let collect = move |events: &mut Vec<T>, event: &EventRef<'_>| events.push(map(event));
+        let (events, next_after) = self.fold(scan, Vec::with_capacity(expected), collect).await?;
+        Ok(Page { events, next_after })
+    }
+
+    /// Folds a part of the log into `state`, on the thread that reads it, and says up to where everything wanted has
+    /// been seen: a scan that goes on there misses nothing. The scan may end early, so that no read holds its
+    /// snapshot of the file for long (after [`READ_EVENTS_MAX`] events, among others); [`Scan::is_over`] tells whether
+    /// there is more.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn fold<S: Send + 'static>(
+        &self,
+        mut scan: Scan,
+        mut state: S,
+        fold: impl Fn(&mut S, &EventRef<'_>) + Send + 'static,
+    ) -> Result<(S, Position), ReadError> {
+        scan.limit = scan.limit.min(READ_EVENTS_MAX);
         let read = move |connection: &crate::sqlite::ReadConnection| {
-            let mut events = Vec::with_capacity(expected);
-            let next_after = connection.read_all(after, limit, &filter, |event| {
-                events.push(map(event));
+            let seen = connection.scan(&scan, |event| {
+                fold(&mut state, event);
                 ControlFlow::Continue(())
             })?;
-            Ok(Page { events, next_after })
+            Ok((state, seen))
         };
         self.engine.readers.with(read).await
+    }
+
+    /// The last position that was recorded before `moment`; the start when there is none.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn last_before(&self, moment: DateTime<Utc>) -> Result<Position, ReadError> {
+        let micros = moment.timestamp_micros();
+        self.engine.readers.with(move |connection| connection.last_before(micros)).await
     }
 
     /// A page of a stream from the version `from` on, in `direction`; from its end when there is no `from`.

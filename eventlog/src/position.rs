@@ -31,6 +31,11 @@ impl Position {
         Self::new(self.0.saturating_add(count))
     }
 
+    /// The place before; the start has none but itself.
+    pub(crate) const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     pub(crate) const fn to_sql(self) -> i64 {
         self.0.cast_signed()
     }

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{EventRef, Filter, Log, Page, Position, ReadError};
+use crate::{EventRef, Filter, Log, Page, Position, ReadError, Scan};
 
 impl Log {
     /// Everything wanted after `after`, page by page, for ever: catches up, then waits for what is appended. A page
@@ -41,18 +41,34 @@ impl Log {
         last: Position,
         map: impl Fn(&EventRef<'_>) -> T + Clone + Send + 'static,
     ) -> impl Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static {
-        use futures::StreamExt;
+        let collect = move |events: &mut Vec<T>, event: &EventRef<'_>| events.push(map(event));
+        let parts = self.parts(after, last, Filter::all(), || Vec::with_capacity(REPLAY_PART_EVENTS), collect);
+        parts.map_ok(|(_, events)| events)
+    }
+
+    /// As [`replay`](Self::replay), with the wanted events of each part folded into a value of their own, made by
+    /// `empty`. Each comes with the last position of its part; parts without events come as well.
+    pub fn parts<S: Send + 'static>(
+        &self,
+        after: Position,
+        last: Position,
+        filter: Filter,
+        empty: impl Fn() -> S + Send + 'static,
+        fold: impl Fn(&mut S, &EventRef<'_>) + Clone + Send + 'static,
+    ) -> impl Stream<Item = Result<(Position, S), ReadError>> + Send + 'static {
         let log = self.clone();
         let last = last.min(self.head());
-        let parts = (after.get()..last.get()).step_by(REPLAY_PART_EVENTS);
         let read = move |from: u64| {
-            let (log, map) = (log.clone(), map.clone());
+            let until = Position::new(from).plus(REPLAY_PART_EVENTS as u64).min(last);
+            let scan = Scan::forward(Position::new(from), until, filter.clone());
+            let read = (log.clone(), fold.clone(), empty());
             async move {
-                let count = usize::try_from(last.get() - from).unwrap_or(usize::MAX).min(REPLAY_PART_EVENTS);
-                log.read_all_with(Position::new(from), count, &Filter::all(), map).await.map(|page| page.events)
+                let (log, fold, empty) = read;
+                let (folded, _) = log.fold(scan, empty, fold).await?;
+                Ok((until, folded))
             }
         };
-        stream::iter(parts).map(read).buffered(REPLAY_READERS)
+        stream::iter((after.get()..last.get()).step_by(REPLAY_PART_EVENTS)).map(read).buffered(REPLAY_READERS)
     }
 }
 

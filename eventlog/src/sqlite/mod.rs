@@ -132,6 +132,27 @@ impl SqliteEngine {
         })
     }
 
+    /// Opens the log in `folder` beside whoever writes it.
+    pub(crate) fn open_to_read(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.join(LOG_FILE);
+        if let Err(source) = fs::metadata(&path) {
+            return Err(OpenError::Folder { path, source });
+        }
+        schema::check(&path)?;
+        let readers = ReadPool::new(&path);
+        let head = readers.head().map_err(|source| OpenError::Engine { path: path.clone(), source })?;
+        Ok(Self {
+            jobs: Mutex::default(),
+            queued_bytes: Arc::default(),
+            writable: Arc::default(),
+            readers,
+            head: watch::Sender::new(head).subscribe(),
+            versions: Arc::new(Versions::new()),
+            thread: Mutex::default(),
+            path,
+        })
+    }
+
     pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
         let bytes = append.bytes();
         let jobs = self.jobs().ok_or(AppendError::Closed)?;

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::schema;
 use crate::{
     Direction, EventRef, Filter, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
-    append::Answer, log::KeyLookup,
+    append::Answer,
+    log::{KeyLookup, Scan},
 };
 
 /// Connections that read at the same time.
@@ -46,6 +47,13 @@ impl ReadPool {
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             names: Arc::new(Names { streams: Cache::new(STREAM_NAMES_MAX), kinds: Mutex::default() }),
         }
+    }
+
+    /// The log's head as the file has it, asked on this thread.
+    pub(super) fn head(&self) -> rusqlite::Result<Position> {
+        let connection = schema::open_for_reading(&self.path)?;
+        let head = connection.query_row("SELECT position FROM head", [], |row| row.get(0))?;
+        Ok(Position::from_sql(head))
     }
 
     /// Runs `read` on a free connection, on a thread that may block.
@@ -107,46 +115,122 @@ pub(crate) struct ReadConnection {
 }
 
 impl ReadConnection {
-    /// Visits the wanted events after `after`, at most `limit`, until `visit` breaks; answers the position up to
-    /// which everything wanted has been visited.
-    pub(crate) fn read_all(
+    /// Visits the wanted events of `scan` until `visit` breaks; answers the position up to which everything wanted
+    /// has been visited.
+    pub(crate) fn scan(
         &self,
-        after: Position,
-        limit: usize,
-        filter: &Filter,
+        scan: &Scan,
         mut visit: impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Position, ReadError> {
         let head = self.head()?;
-        if after >= head || limit == 0 {
+        match scan.direction {
+            Direction::Forward => self.scan_up(&Scan { until: scan.until.min(head), ..scan.clone() }, &mut visit),
+            Direction::Backward => {
+                let (after, until) = (scan.after.min(head.plus(1)), scan.until.max(Position::new(1)));
+                self.scan_down(&Scan { after, until, ..scan.clone() }, &mut visit)
+            }
+        }
+    }
+
+    fn scan_up(
+        &self,
+        scan: &Scan,
+        visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
+    ) -> Result<Position, ReadError> {
+        let Scan { after, until, limit, filter, .. } = scan;
+        let (after, until, limit) = (*after, *until, *limit);
+        if after >= until || limit == 0 {
             return Ok(after);
         }
         if let Some(stream) = &filter.stream {
-            return self.read_stream_after(stream, after, head, limit, filter, visit);
+            return self.scan_stream(stream, scan, visit);
         }
         if !filter.is_by_kind() {
-            let last = head.min(after.plus(limit as u64));
-            return Ok(self.visit_range(after, last, limit, None, &mut visit)?.seen.unwrap_or(last));
+            let last = until.min(after.plus(limit as u64));
+            return Ok(self.visit_range(Direction::Forward, (after, last), limit, None, visit)?.seen.unwrap_or(last));
         }
         let kinds = self.kinds_of(filter)?;
         let mut seen = after;
         let mut left = limit;
-        let scan_to = head.min(after.plus(BLOCKS_A_READ_MAX * BLOCK_POSITIONS));
+        let scan_to = until.min(after.plus(BLOCKS_A_READ_MAX * BLOCK_POSITIONS));
         while seen < scan_to && left > 0 {
-            let Some(block) = self.next_block(&kinds, seen.get() / BLOCK_POSITIONS)? else { return Ok(head) };
+            let next = self.next_block(Direction::Forward, &kinds, seen.get() / BLOCK_POSITIONS)?;
+            let Some(block) = next else { return Ok(until) };
             let block_start = Position::new(block * BLOCK_POSITIONS);
             if block_start >= scan_to {
-                return Ok(block_start.min(head));
+                return Ok(block_start.min(until));
             }
-            let from = seen.max(block_start);
-            let to = head.min(block_start.plus(BLOCK_POSITIONS));
-            let visited = self.visit_range(from, to, left, Some(&kinds), &mut visit)?;
+            let range = (seen.max(block_start), until.min(block_start.plus(BLOCK_POSITIONS)));
+            let visited = self.visit_range(Direction::Forward, range, left, Some(&kinds), visit)?;
             left -= visited.events;
             match visited.seen {
                 Some(stopped) => return Ok(stopped),
-                None => seen = to,
+                None => seen = range.1,
             }
         }
         Ok(seen)
+    }
+
+    /// As `scan_up`, from `after` (excluded) down to `until` (included).
+    fn scan_down(
+        &self,
+        scan: &Scan,
+        visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
+    ) -> Result<Position, ReadError> {
+        let Scan { after, until, limit, filter, .. } = scan;
+        let (after, until, limit) = (*after, *until, *limit);
+        if after <= until || limit == 0 {
+            return Ok(after);
+        }
+        if let Some(stream) = &filter.stream {
+            return self.scan_stream(stream, scan, visit);
+        }
+        if !filter.is_by_kind() {
+            let first = until.max(Position::new(after.get().saturating_sub(limit as u64)));
+            let range = (first.before(), after.before());
+            return Ok(self.visit_range(Direction::Backward, range, limit, None, visit)?.seen.unwrap_or(first));
+        }
+        let kinds = self.kinds_of(filter)?;
+        let mut seen = after;
+        let mut left = limit;
+        let blocks_end = Position::new(after.get().saturating_sub(BLOCKS_A_READ_MAX * BLOCK_POSITIONS)).max(until);
+        while seen > blocks_end && left > 0 {
+            // The block of the next position down.
+            let next = self.next_block(Direction::Backward, &kinds, (seen.get() - 2) / BLOCK_POSITIONS)?;
+            let Some(block) = next else { return Ok(until) };
+            // The block holds the positions above `block_start` up to `block_end`.
+            let block_start = Position::new(block * BLOCK_POSITIONS);
+            let block_end = block_start.plus(BLOCK_POSITIONS);
+            if block_end < blocks_end {
+                return Ok(block_end.plus(1).max(until));
+            }
+            let range = (block_start.max(until.before()), block_end.min(seen.before()));
+            let visited = self.visit_range(Direction::Backward, range, left, Some(&kinds), visit)?;
+            left -= visited.events;
+            match visited.seen {
+                Some(stopped) => return Ok(stopped),
+                None => seen = range.0.plus(1),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The last position that was recorded before `micros`. Recorded times rise with positions: halves the log until
+    /// one is left.
+    pub(crate) fn last_before(&self, micros: i64) -> Result<Position, ReadError> {
+        let mut recorded = self.connection.prepare_cached("SELECT recorded_at FROM events WHERE position = ?1")?;
+        let (mut low, mut high) = (0, self.head()?.get());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let at: Option<i64> = recorded.query_row([middle.cast_signed()], |row| row.get(0)).optional()?;
+            let at = at.ok_or_else(|| ReadError::Corrupt(format!("there is no event at position {middle}")))?;
+            if at < micros {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(Position::new(low))
     }
 
     /// Visits a stream's events from the version `from` on (or down from it), at most `limit`.
@@ -246,25 +330,34 @@ impl ReadConnection {
         Ok(Position::from_sql(head))
     }
 
-    fn read_stream_after(
+    /// A scan of one stream, either way.
+    fn scan_stream(
         &self,
         stream: &StreamId,
-        after: Position,
-        head: Position,
-        limit: usize,
-        filter: &Filter,
-        mut visit: impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
+        scan: &Scan,
+        visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Position, ReadError> {
         let category = stream.category().to_owned();
-        let mut seen = head;
-        let mut left = limit;
-        let from = self.first_version_after(stream, after)?;
-        let Some(from) = from else { return Ok(head) };
-        self.read_stream(stream, Some(from), Direction::Forward, usize::MAX, |event| {
-            if event.position > head {
+        let mut seen = scan.until;
+        let mut left = scan.limit;
+        let from = match scan.direction {
+            Direction::Forward => self.first_version_after(stream, scan.after)?,
+            // The last version below: the one before the first that is not.
+            Direction::Backward => match self.first_version_after(stream, scan.after.before())? {
+                Some(first_above) => first_above.checked_sub(1),
+                None => self.stream_head(stream)?.and_then(|next| next.checked_sub(1)),
+            },
+        };
+        let Some(from) = from else { return Ok(scan.until) };
+        self.read_stream(stream, Some(from), scan.direction, usize::MAX, |event| {
+            let is_beyond = match scan.direction {
+                Direction::Forward => event.position > scan.until,
+                Direction::Backward => event.position < scan.until,
+            };
+            if is_beyond {
                 return ControlFlow::Break(());
             }
-            if filter.takes(&category, event.event_type) {
+            if scan.filter.takes(&category, event.event_type) {
                 left -= 1;
                 if visit(event).is_break() || left == 0 {
                     seen = event.position;
@@ -300,22 +393,25 @@ impl ReadConnection {
         Ok((low < end).then_some(low.cast_unsigned()))
     }
 
-    /// Visits the events in `(after, last]`; `seen` is set when the visit ended before `last`.
+    /// Visits the events in `(after, last]`, either way; `seen` is set when the visit ended before the range did.
     fn visit_range(
         &self,
-        after: Position,
-        last: Position,
+        direction: Direction,
+        (after, last): (Position, Position),
         limit: usize,
         kinds: Option<&HashSet<i64>>,
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Visited, ReadError> {
-        let mut events = self
-            .connection
-            .prepare_cached(&format!("{COLUMNS} WHERE position > ?1 AND position <= ?2 ORDER BY position"))?;
+        let (order, end) = match direction {
+            Direction::Forward => ("ORDER BY position", last),
+            Direction::Backward => ("ORDER BY position DESC", after.plus(1)),
+        };
+        let mut events =
+            self.connection.prepare_cached(&format!("{COLUMNS} WHERE position > ?1 AND position <= ?2 {order}"))?;
         let mut visited = 0;
         let range = (after.to_sql(), last.to_sql());
         let stopped = self.visit_rows(&mut events, range, kinds, limit, &mut visited, visit)?;
-        Ok(Visited { events: visited, seen: stopped.filter(|stopped| *stopped < last) })
+        Ok(Visited { events: visited, seen: stopped.filter(|stopped| *stopped != end) })
     }
 
     fn visit_rows(
@@ -378,15 +474,23 @@ impl ReadConnection {
         metadata.flatten().ok_or_else(|| ReadError::Corrupt(format!("the event at {position} has no metadata")))
     }
 
-    fn next_block(&self, kinds: &HashSet<i64>, from: u64) -> Result<Option<u64>, ReadError> {
-        let mut find = self.connection.prepare_cached(
-            "SELECT block FROM kind_blocks WHERE kind_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1",
-        )?;
+    /// The nearest block that holds one of `kinds`, `from` itself first.
+    fn next_block(&self, direction: Direction, kinds: &HashSet<i64>, from: u64) -> Result<Option<u64>, ReadError> {
+        let sql = match direction {
+            Direction::Forward => {
+                "SELECT block FROM kind_blocks WHERE kind_id = ?1 AND block >= ?2 ORDER BY block LIMIT 1"
+            }
+            Direction::Backward => {
+                "SELECT block FROM kind_blocks WHERE kind_id = ?1 AND block <= ?2 ORDER BY block DESC LIMIT 1"
+            }
+        };
+        let mut find = self.connection.prepare_cached(sql)?;
         let mut next = None;
         for kind in kinds {
             let found = find.query_row((kind, from.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
             next = match (next, found) {
-                (Some(next), Some(found)) => Some(found.min(next)),
+                (Some(next), Some(found)) if direction == Direction::Forward => Some(found.min(next)),
+                (Some(next), Some(found)) => Some(found.max(next)),
                 (next, found) => found.or(next),
             };
         }

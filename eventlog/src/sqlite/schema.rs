@@ -53,6 +53,15 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Refuses what is not a log of this build's format.
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+    let connection = open_for_reading(path).map_err(|source| OpenError::Engine { path: path.to_owned(), source })?;
+    match identify(&connection, path)? {
+        0 => Err(OpenError::Foreign { path: path.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
 /// The format of the file, from 0 for a new one; refuses what is not a log, or a newer build's.
 fn identify(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };

@@ -1,6 +1,6 @@
 //! 7. Reads: the whole log, filtered inside the engine.
 
-use daybook_eventlog::{ExpectedVersion::Any, Filter, Position, StreamId};
+use daybook_eventlog::{Direction, EventRef, ExpectedVersion::Any, Filter, Log, Position, Scan, StreamId};
 
 use super::{
     Dice, Engine, append_any, event,
@@ -61,6 +61,50 @@ pub async fn filtered_pages_equal_the_model<E: Engine>() {
         assert_eq!(facts(page.events), wanted, "{filter:?} after {after}, at most {limit}");
         let passed = model.wanted(&filter, after).iter().filter(|fact| fact.position <= page.next_after).count();
         assert_eq!(passed, wanted.len(), "next_after passes over what was handed out, and nothing else");
+
+        let until = Position::new(after.get() + dice.below(2_000));
+        let mut wanted = model.wanted(&filter, after);
+        wanted.retain(|fact| fact.position <= until);
+        let up = Scan::forward(after, until, filter.clone()).limit(limit);
+        assert_eq!(scanned(&log, up).await, wanted, "{filter:?} after {after} up to {until}");
+        let down = Scan { until: after.plus(1), ..Scan::backward(until.plus(1), filter.clone()).limit(limit) };
+        wanted.reverse();
+        assert_eq!(scanned(&log, down).await, wanted, "{filter:?} from {until} down to above {after}");
+    }
+}
+
+/// All that a scan wants, in pieces as the engine gives them.
+async fn scanned(log: &Log, mut scan: Scan) -> Vec<Fact> {
+    let mut found = Vec::new();
+    while !scan.is_over() {
+        let limit = scan.limit;
+        let keep = |facts: &mut Vec<Fact>, event: &EventRef<'_>| facts.push(event.to_recorded().into());
+        let (facts, after) = log.fold(scan.clone(), Vec::new(), keep).await.unwrap();
+        assert!(facts.len() <= limit);
+        // Beyond the head there is nothing to wait for.
+        if facts.is_empty() && (after == scan.after || after >= log.head()) && scan.direction == Direction::Forward {
+            break;
+        }
+        assert_ne!(after, scan.after, "a scan that does not move on: {scan:?}");
+        found.extend(facts);
+        scan.after = after;
+    }
+    found
+}
+
+pub async fn a_moment_is_found_by_recorded_time<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    assert_eq!(log.last_before(chrono::Utc::now()).await.unwrap(), Position::START);
+    for n in 0..40 {
+        append_any(&log, "reader-1", run_of_events("Updated", 1 + n % 4)).await;
+    }
+    let events = super::everything(&log).await;
+    for moment in events.iter().map(|event| event.recorded_at) {
+        for moment in [moment - chrono::TimeDelta::microseconds(1), moment, moment + chrono::TimeDelta::microseconds(1)]
+        {
+            let before = events.iter().filter(|event| event.recorded_at < moment).count();
+            assert_eq!(log.last_before(moment).await.unwrap(), Position::new(before as u64), "{moment}");
+        }
     }
 }
 
@@ -78,6 +122,8 @@ pub async fn a_rare_event_far_away_is_found<E: Engine>() {
     for filter in [Filter::types(["Rare"]), Filter::category("rare"), by_stream] {
         let rare: Vec<Position> = pages(&log, &filter, 1_000).await.iter().map(|event| event.position).collect();
         assert_eq!(rare, [Position::new(1), last], "{filter:?}");
+        let down = scanned(&log, Scan::backward(log.head().plus(1), filter.clone()).limit(1_000)).await;
+        assert_eq!(down.iter().map(|fact| fact.position).collect::<Vec<_>>(), [last, Position::new(1)], "{filter:?}");
     }
     let mut both = Filter::category("rare");
     both.types.push("Updated".to_owned());

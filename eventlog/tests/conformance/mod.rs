@@ -90,7 +90,7 @@ macro_rules! conformance {
             append_only: the_store_refuses_to_change_or_delete_what_was_written;
             reads: pages_of_streams_equal_the_model, an_unknown_stream_is_empty,
                 a_position_beyond_the_head_holds_nothing, recorded_events_carry_everything;
-            filters: filtered_pages_equal_the_model, a_rare_event_far_away_is_found;
+            filters: filtered_pages_equal_the_model, a_moment_is_found_by_recorded_time, a_rare_event_far_away_is_found;
             subscriptions: subscriptions_see_everything_once_and_go_live_whenever_they_start,
                 a_filtered_subscription_leaves_the_rest_out, a_subscription_ends_with_the_log,
                 a_replay_equals_the_pages;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use daybook_eventlog::{Direction, ExpectedVersion::Any, LOG_FILE, Log, OpenError};
+use daybook_eventlog::{Append, AppendError, Direction, ExpectedVersion::Any, LOG_FILE, Log, OpenError};
 use rusqlite::Connection;
 
 use crate::{
@@ -205,4 +205,18 @@ async fn an_append_costs_one_row_in_each_index() {
     }
     let middle = log.read_stream(&stream("reader-1"), Some(500), Direction::Backward, 2).await.unwrap();
     assert_eq!(middle.iter().map(|event| event.version).collect::<Vec<_>>(), [500, 499]);
+}
+
+#[tokio::test]
+async fn a_log_is_read_beside_the_one_who_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(Log::open_to_read(folder.path()).await, Err(OpenError::Folder { .. })), "there is no log yet");
+    let log = Log::open(folder.path()).await.unwrap();
+    append_any(&log, "reader-1", run_of_events("Updated", 3)).await;
+    let beside = Log::open_to_read(folder.path()).await.unwrap();
+    append_any(&log, "reader-1", run_of_events("Updated", 2)).await;
+    assert_eq!(beside.head().get(), 3, "its head is the one it found");
+    assert_eq!(everything(&beside).await, everything(&log).await);
+    let refused = beside.append(Append::to(stream("reader-1"), Any, run_of_events("Updated", 1))).await;
+    assert!(matches!(refused, Err(AppendError::Closed)));
 }
