@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
 use daybook_eventlog::{Log, Position, Repository};
-use daybook_projections::{Progress, ReadModels};
+use daybook_projections::{Progress, ProjectionControl, ReadModels};
 
 use crate::http::Problem;
 
@@ -38,12 +38,14 @@ pub struct App {
     pub models: ReadModels,
     /// How far the read models are.
     pub progress: Progress,
+    /// What can be asked of the projections.
+    pub projections: ProjectionControl,
 }
 
 impl App {
     /// The pieces on top of a log and its read models.
     #[must_use]
-    pub fn new(log: Log, models: ReadModels, progress: Progress) -> Self {
+    pub fn new(log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
         Self {
             books: Repository::new(log.clone(), BOOKS_MAX),
             shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(SHOP_SHAPE),
@@ -51,7 +53,8 @@ impl App {
             readers: Repository::new(log.clone(), READERS_MAX),
             log,
             models,
-            progress,
+            progress: projections.progress(),
+            projections,
         }
     }
 

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::auth::{Role, TokenVerifier};
 use crate::bench::BenchCommand;
 use crate::observability;
+use crate::projections::ProjectionsCommand;
 use crate::serve::{self, ServeOptions};
 use crate::settings::{SettingsArgs, SettingsError, as_toml, duration};
 
@@ -76,6 +77,9 @@ enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// How far read models are; building them anew; comparing them with the log
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
     /// Measure this machine: throughput and latency beside what the machine itself allows
     #[command(
         subcommand,
@@ -116,6 +120,7 @@ fn run(command: Command) -> Outcome {
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),
+        Command::Projections(command) => runtime()?.block_on(command.run()),
         Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {

@@ -10,6 +10,8 @@ pub mod http;
 pub mod observability;
 mod openapi;
 pub mod ops;
+mod progress;
+pub mod projections;
 pub mod reading;
 pub mod serve;
 pub mod settings;

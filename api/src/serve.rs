@@ -22,7 +22,7 @@ use crate::ops::{self, Ops};
 use crate::reading::{self, sweep};
 use crate::settings::Settings;
 use crate::shop;
-use crate::{admin, demo, openapi};
+use crate::{admin, demo, openapi, projections};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -62,7 +62,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     let address = listener.local_addr()?;
     let metrics = Metrics::start()?;
     let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;
-    let app = App::new(log.clone(), models.clone(), runner.progress());
+    let app = App::new(log.clone(), models.clone(), runner.control());
     if options.demo {
         demo::provision(&app).await?;
         demo::show(&verifier, address)?;
@@ -83,7 +83,11 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
 
 /// Every surface of the product; a new one is a line here.
 pub fn surfaces() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes()).merge(admin::routes())
+    OpenApiRouter::new()
+        .merge(reading::routes())
+        .merge(shop::routes())
+        .merge(admin::routes())
+        .merge(projections::routes())
 }
 
 /// Everything the server answers.

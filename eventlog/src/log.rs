@@ -147,6 +147,16 @@ impl Log {
         Ok(Self { engine: Arc::new(engine) })
     }
 
+    /// Another handle on the same log, to read much without standing in anybody's way: it has connections of its own,
+    /// and its head is the one at this moment.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn beside(&self) -> Result<Self, ReadError> {
+        let folder = self.path().parent().unwrap_or(Path::new("."));
+        Self::open_to_read(folder).await.map_err(|error| ReadError::Storage(Arc::new(error)))
+    }
+
     /// Opens the embedded log in `folder`; makes it when there is none.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod history;
 mod ledger;
 mod library;
 mod openapi;
+mod projections;
 mod rebuilding;
 mod refusals;
 mod running;
