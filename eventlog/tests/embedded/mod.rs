@@ -1,7 +1,9 @@
 //! What only the embedded engine promises: about its folder, its file and its disk.
 
+mod backup;
 mod child;
 mod file;
 mod full_disk;
+mod import;
 mod tampering;
 mod verify;
