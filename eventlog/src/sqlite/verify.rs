@@ -6,7 +6,9 @@
 mod events;
 mod finding;
 mod indexes;
+mod row;
 mod structure;
+mod sum;
 
 use std::path::{Path, PathBuf};
 

@@ -5,5 +5,6 @@ mod child;
 mod file;
 mod full_disk;
 mod import;
+mod snapshots;
 mod tampering;
 mod verify;

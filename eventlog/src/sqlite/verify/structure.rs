@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::{
-    events::stream_name,
     finding::{Damage, Finding, Findings, Part},
     is_damage,
+    row::stream_name,
 };
 use crate::{
     StreamId,
