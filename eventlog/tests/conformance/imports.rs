@@ -219,3 +219,30 @@ pub async fn an_import_has_bounds<E: Engine>() {
     log.close().await;
     assert!(matches!(log.import(vec![one]).await, Err(ImportError::Closed)));
 }
+
+pub async fn imported_ids_that_do_not_rise_are_new_or_refused<E: Engine>() {
+    let (_original_place, original) = original::<E>().await;
+    let mut events = everything(&original).await[..60].to_vec();
+    let mut dice = Dice(8);
+    for event in &mut events {
+        event.id = Uuid::from_u128(u128::from(dice.next()) << 64 | u128::from(dice.next()));
+    }
+    (events[20].id, events[21].id) = (Uuid::from_u128(u128::MAX), Uuid::from_u128(0));
+    for (of, taken) in [(59, 0), (59, 58), (40, 20), (40, 21), (30, 5)] {
+        let (_place, log) = opened::<E>().await;
+        let mut twice = events.clone();
+        twice[of].id = twice[taken].id;
+        for at_once in [60, 30] {
+            let mut refused = None;
+            for part in twice[usize::try_from(log.head().get()).unwrap()..].chunks(at_once) {
+                refused = refused.or(log.import(part.to_vec()).await.err());
+            }
+            let position = events[taken].position;
+            let expected = (of as u64 + 1, ImportRefusal::IdTaken { id: events[taken].id, position });
+            assert_eq!(refusal(&refused.unwrap()), expected, "{at_once} at once");
+        }
+    }
+    let (_place, log) = opened::<E>().await;
+    import(&log, &events, 25).await;
+    assert_eq!(everything(&log).await, events);
+}
