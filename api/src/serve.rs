@@ -8,7 +8,8 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use daybook_eventlog::Log;
 use daybook_projections::{ReadModels, Runner};
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,15 +18,19 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::auth::TokenVerifier;
 use crate::http::{Conventions, conventions};
+use crate::log::Streams;
 use crate::observability::Metrics;
 use crate::ops::{self, Ops};
 use crate::reading::{self, sweep};
 use crate::settings::Settings;
 use crate::shop;
-use crate::{admin, demo, openapi};
+use crate::{admin, demo, log, openapi};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a peer may take nothing of what is sent to it.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What `daybook serve` was asked besides its settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,10 +73,11 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         demo::show(&verifier, address)?;
     }
     let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep);
+    let streams = app.streams.clone();
     let router = router(&settings, verifier, app, metrics);
 
     tracing::info!("listening on http://{address}, API at /docs, stop with Ctrl-C");
-    serve(listener, router).await?;
+    serve(listener, router, streams).await?;
 
     sweeper.abort();
     runner.stop().await;
@@ -83,7 +89,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
 
 /// Every surface of the product; a new one is a line here.
 pub fn surfaces() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes()).merge(admin::routes())
+    OpenApiRouter::new().merge(reading::routes()).merge(shop::routes()).merge(admin::routes()).merge(log::routes())
 }
 
 /// Everything the server answers.
@@ -101,8 +107,14 @@ pub fn openapi() -> Result<String, Box<dyn Error + Send + Sync>> {
     Ok(openapi::document().to_pretty_json()?)
 }
 
+/// Lets the system close the connection of a peer that takes nothing of what is sent to it for so long: nobody else
+/// would notice, as long as the peer's machine says that it is there.
+fn limit_silence(connection: &TcpStream, silence: Duration) -> std::io::Result<()> {
+    SockRef::from(connection).set_tcp_user_timeout(Some(silence))
+}
+
 /// Answers until SIGTERM or SIGINT, then finishes what is in flight.
-async fn serve(listener: TcpListener, router: Router) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve(listener: TcpListener, router: Router, streams: Streams) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (stopping, mut stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -113,11 +125,15 @@ async fn serve(listener: TcpListener, router: Router) -> Result<(), Box<dyn Erro
         }
         tracing::info!("asked to stop: finishing what is in flight");
         stopping.send_replace(true);
+        streams.stop();
     };
     let listener = listener.tap_io(|connection| {
         // Answers are small and whole: waiting to fill a packet would only delay them.
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "a connection stays without TCP_NODELAY");
+        }
+        if let Err(error) = limit_silence(connection, SILENCE_MAX) {
+            tracing::debug!(%error, "a connection stays without TCP_USER_TIMEOUT");
         }
     });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
