@@ -82,7 +82,8 @@ pub struct LogPage {
     events: Vec<LogEvent>,
     /// The last position of the log when it was asked.
     head: u64,
-    /// Everything wanted up to here (downwards: down to here) was answered: pass it as `after` to go on.
+    /// Everything wanted up to here (downwards: down to here) was answered: pass it as `after` to go on. The head, or
+    /// downwards 1, when that is all.
     next_after: u64,
 }
 
@@ -116,7 +117,7 @@ pub async fn events(
     if accept == Accept::Lines {
         return ndjson::events(&app.streams, &caller, scan);
     }
-    let (batch, next_after) = page::fill(&app.log, scan, asked.limit).await.map_err(page::failed)?;
+    let (batch, next_after) = page::fill(&app.log, scan, asked.limit, head).await.map_err(page::failed)?;
     let mut body = batch.into_bytes();
     body.extend_from_slice(format!("],\"head\":{head},\"next_after\":{next_after}}}").as_bytes());
     Ok(page::json(body))

@@ -33,14 +33,20 @@ pub async fn scan(log: &Log, asked: &EventsAsked, head: Position) -> Result<Scan
     })
 }
 
-/// Reads on until the page is full or the scan is over.
-pub async fn fill(log: &Log, mut scan: Scan, limit: usize) -> Result<(Batch, Position), ReadError> {
+/// Reads on until the page is full or the scan is over; says where the next page begins.
+pub async fn fill(log: &Log, mut scan: Scan, limit: usize, head: Position) -> Result<(Batch, Position), ReadError> {
     let mut batch = begun("{\"events\":[", limit);
     while !scan.is_over() && !batch.is_full() {
         let part = scan.clone().limit(batch.events_left());
         (batch, scan.after) = log.fold_until(part, batch, Batch::add).await?;
     }
-    Ok((batch, scan.after))
+    let next_after = match scan.direction {
+        // What is left up to the head was recorded too late, and what is left below too early: nobody wants it.
+        Direction::Forward if scan.is_over() => scan.after.max(head),
+        Direction::Backward if scan.is_over() => Position::new(1),
+        _ => scan.after,
+    };
+    Ok((batch, next_after))
 }
 
 /// A page with so many places, after the bytes before its events.
