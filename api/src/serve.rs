@@ -2,9 +2,14 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use daybook_eventlog::Log;
 use daybook_projections::{ReadModels, Runner};
@@ -28,6 +33,12 @@ use crate::{admin, demo, log, openapi};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long answers may take to go out then, once nothing is being worked on: a peer that does not read must not hold
+/// the stop up.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a stop looks whether anything is still being worked on.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a peer may take nothing of what is sent to it.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -113,6 +124,34 @@ fn limit_silence(connection: &TcpStream, silence: Duration) -> std::io::Result<(
     SockRef::from(connection).set_tcp_user_timeout(Some(silence))
 }
 
+/// How many requests are being worked on. Their answers may still be on the way afterwards.
+#[derive(Clone, Default)]
+struct UnderWay(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+struct One(UnderWay);
+
+impl UnderWay {
+    async fn count(State(under_way): State<Self>, request: Request, next: Next) -> Response {
+        under_way.0.fetch_add(1, Ordering::Relaxed);
+        let _one = One(under_way);
+        next.run(request).await
+    }
+
+    /// Waits until there is none.
+    async fn over(&self) {
+        while self.0.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Answers until SIGTERM or SIGINT, then finishes what is in flight.
 async fn serve(listener: TcpListener, router: Router, streams: Streams) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (stopping, mut stopped) = watch::channel(false);
@@ -136,16 +175,45 @@ async fn serve(listener: TcpListener, router: Router, streams: Streams) -> Resul
             tracing::debug!(%error, "a connection stays without TCP_USER_TIMEOUT");
         }
     });
+    let under_way = UnderWay::default();
+    let router = router.layer(from_fn_with_state(under_way.clone(), UnderWay::count));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(asked);
     let too_late = async {
         // The sender is dropped only when serving has ended.
         let _ = stopped.wait_for(|stopping| *stopping).await;
-        tokio::time::sleep(STOP_PATIENCE).await;
+        tokio::time::sleep(ANSWER_PATIENCE).await;
+        let _ = tokio::time::timeout(STOP_PATIENCE - ANSWER_PATIENCE, under_way.over()).await;
     };
     tokio::select! {
         served = serving => served?,
         () = too_late => tracing::warn!("requests in flight did not finish in time: stopping without them"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_loses_its_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // It is there, and its system goes on saying that it has no room.
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut connection, _) = listener.accept().await.unwrap();
+        limit_silence(&connection, Duration::from_secs(1)).unwrap();
+        let began = std::time::Instant::now();
+        let error = loop {
+            if let Err(error) = connection.write_all(&[0; 64 * 1024]).await {
+                break error;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it is written to for ever");
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
 }

@@ -88,6 +88,12 @@ impl Streams {
         place(&self.0.subscriptions, "There are as many subscriptions as the server takes: try again later.")
     }
 
+    /// Subscriptions that are not over.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        SUBSCRIPTIONS_MAX - self.0.subscriptions.available_permits()
+    }
+
     /// A place for an answer of lines; 503 when there is none.
     pub(super) fn lines(&self) -> Result<Place, Problem> {
         place(&self.0.lines, "There are as many downloads as the server takes: try again later.")

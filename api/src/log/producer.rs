@@ -223,3 +223,6 @@ impl End {
 fn last_frame(reason: &str, resume_after: Position) -> Bytes {
     Bytes::from(format!("event: cut-off\ndata: {{\"reason\":\"{reason}\",\"resume_after\":{resume_after}}}\n\n"))
 }
+
+#[cfg(test)]
+mod tests;
