@@ -78,7 +78,9 @@ mod tests {
 
     fn of(values: &[&'static str]) -> Accept {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| drop(headers.append(header::ACCEPT, HeaderValue::from_static(value))));
+        for value in values {
+            headers.append(header::ACCEPT, HeaderValue::from_static(value));
+        }
         wanted(&headers)
     }
 
