@@ -252,16 +252,30 @@ impl Log {
     /// [`ReadError`]
     pub async fn fold<S: Send + 'static>(
         &self,
+        scan: Scan,
+        state: S,
+        fold: impl Fn(&mut S, &EventRef<'_>) + Send + 'static,
+    ) -> Result<(S, Position), ReadError> {
+        let fold = move |state: &mut S, event: &EventRef<'_>| {
+            fold(state, event);
+            ControlFlow::Continue(())
+        };
+        self.fold_until(scan, state, fold).await
+    }
+
+    /// As [`fold`](Self::fold), and the scan ends with the event at which `fold` breaks: for whoever counts bytes.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn fold_until<S: Send + 'static>(
+        &self,
         mut scan: Scan,
         mut state: S,
-        fold: impl Fn(&mut S, &EventRef<'_>) + Send + 'static,
+        fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(S, Position), ReadError> {
         scan.limit = scan.limit.min(READ_EVENTS_MAX);
         let read = move |connection: &crate::sqlite::ReadConnection| {
-            let seen = connection.scan(&scan, |event| {
-                fold(&mut state, event);
-                ControlFlow::Continue(())
-            })?;
+            let seen = connection.scan(&scan, |event| fold(&mut state, event))?;
             Ok((state, seen))
         };
         self.engine.readers.with(read).await
@@ -297,8 +311,11 @@ impl Log {
         })
     }
 
-    /// Folds a stream's events into `state` where they are read, until `fold` breaks.
-    pub(crate) async fn fold_stream<S: Send + 'static>(
+    /// Folds a stream's events into `state` where they are read, at most `limit`, until `fold` breaks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn fold_stream<S: Send + 'static>(
         &self,
         stream: &StreamId,
         from: Option<Version>,

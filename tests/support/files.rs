@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use daybook_eventlog::Log;
+use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamId};
 use daybook_projections::{READ_MODELS_FOLDER, ReadModels, all, catch_up};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -36,6 +36,28 @@ pub fn events(data: &Path) -> Vec<Logged> {
         })
     });
     rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// Writes so many events with so much data into the log of a place that nobody serves: of the type `Filled`, in
+/// streams of the category `test`, which no projection looks at.
+pub async fn fill(data: &Path, events: usize, bytes: usize) {
+    std::fs::create_dir_all(data).unwrap();
+    let log = Log::open(data).await.unwrap();
+    let text = "x".repeat(bytes);
+    let event = |n: usize| NewEvent {
+        id: uuid::Uuid::now_v7(),
+        event_type: "Filled".into(),
+        schema_version: 1,
+        data: format!("{{\"n\":{n},\"x\":\"{text}\"}}"),
+        metadata: "{}".into(),
+        occurred_at: chrono::Utc::now(),
+    };
+    for begin in (0..events).step_by(5_000) {
+        let stream = StreamId::from(format!("test-{}", begin / 5_000));
+        let some = (begin..events.min(begin + 5_000)).map(event).collect();
+        log.append(Append::to(stream, ExpectedVersion::NoStream, some)).await.unwrap();
+    }
+    log.close().await;
 }
 
 /// Positions run from 1 without a gap, versions from 0 in each stream.

@@ -124,6 +124,13 @@ impl Server {
         self.address
     }
 
+    /// Bytes of memory that the process has in use.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
     /// Everything that it has written to standard error and standard output.
     pub fn said(&self) -> String {
         self.said.text()
@@ -146,6 +153,12 @@ impl Server {
     pub fn admin(&self) -> Caller {
         let id = Uuid::new_v4();
         self.caller_claiming(id, &serde_json::json!({ "sub": id, "roles": ["admin"] }))
+    }
+
+    /// Somebody with one role.
+    pub fn with_role(&self, role: &str) -> Caller {
+        let id = Uuid::new_v4();
+        self.caller_claiming(id, &serde_json::json!({ "sub": id, "roles": [role] }))
     }
 
     /// A caller with these claims; `exp` is an hour ahead unless they say otherwise.

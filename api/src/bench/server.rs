@@ -88,6 +88,7 @@ impl Server {
     pub(super) async fn stop(self) -> Result<(), Failed> {
         // It does not mind whether it is asked or has ended by itself.
         let _ = self.stop.send(());
+        self.app.streams.stop();
         self.serving.await??;
         self.runner.stop().await;
         self.app.models.close().await;
