@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 mod demo;
 pub mod http;
+pub mod log_files;
 pub mod observability;
 mod openapi;
 pub mod ops;

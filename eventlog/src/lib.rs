@@ -27,6 +27,6 @@ pub use self::{
     log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
-    sqlite::{FolderInUse, LOG_FILE, OpenError},
+    sqlite::{FolderInUse, FolderLock, LOG_FILE, OpenError, lock_folder},
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
 };

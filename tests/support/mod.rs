@@ -6,6 +6,7 @@ pub mod chance;
 pub mod files;
 pub mod server;
 pub mod till;
+pub mod world;
 
 pub use caller::{Caller, Reply};
 pub use server::{Place, Server};

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::lock::FolderInUse;
+pub use self::lock::{FolderInUse, FolderLock, lock_folder};
 pub(crate) use self::reader::{ReadConnection, ReadPool};
 use self::versions::Versions;
 use self::writer::{Job, Writer};
