@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::{
-    Append, AppendError, AppendOutcome, EventRef, Filter, OpenError, Position, RecordedEvent, RequestKey, StoredAnswer,
-    StreamId, Version, sqlite::SqliteEngine,
+    Anchor, Append, AppendError, AppendOutcome, EventRef, Filter, ImportError, OpenError, Position, RecordedEvent,
+    RequestKey, StoredAnswer, StreamId, Version, sqlite::SqliteEngine,
 };
 
 /// The most events of one page of a read.
@@ -169,6 +169,27 @@ impl Log {
         let outcome = self.engine.append(append).await;
         metrics::histogram!("daybook_log_append_seconds").record(started.elapsed().as_secs_f64());
         outcome
+    }
+
+    /// Writes events that another log recorded, with their positions, versions, ids and times; answers the new head
+    /// when they are on disk. They go on exactly where this log ends, at most [`APPEND_EVENTS_MAX`] of them a call.
+    /// Whether the log has to be empty before the first call is the caller's decision.
+    ///
+    /// [`APPEND_EVENTS_MAX`]: crate::APPEND_EVENTS_MAX
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing of these events was written then.
+    pub async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        self.engine.import(events).await
+    }
+
+    /// The head's position and its checksum, read in one go: write it down, and a verification can say later whether
+    /// this log still is the one that it was.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn anchor(&self) -> Result<Anchor, ReadError> {
+        self.engine.readers.with(|connection| connection.anchor()).await
     }
 
     /// The last position that this process knows to be committed.

@@ -318,7 +318,7 @@ async fn only_a_log_without_events_that_nobody_uses_is_filled() {
 
 #[tokio::test]
 async fn a_killed_import_leaves_no_log_and_the_next_one_cleans_up() {
-    let (place, whole) = exported().await;
+    let (_place, whole) = exported().await;
     let copy = Place::fresh();
     let mut killed = import_from_pipe(&copy);
     // Enough for some chunks to be read; it waits for the rest.

@@ -3,3 +3,5 @@
 mod child;
 mod file;
 mod full_disk;
+mod tampering;
+mod verify;
