@@ -173,9 +173,7 @@ async fn what_was_changed_is_found_and_its_position_named() {
             continue;
         }
         let (out, err) = said(&place.run(&["log", "verify"]), 1);
-        let named = out.lines().any(|line| {
-            line.split(|c: char| !c.is_ascii_digit()).any(|number| number == told)
-        });
+        let named = out.lines().any(|line| line.split(|c: char| !c.is_ascii_digit()).any(|number| number == told));
         assert!(named, "{sql}: {out}");
         assert!(err.contains("finding"), "{err}");
     }

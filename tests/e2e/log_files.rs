@@ -108,7 +108,7 @@ async fn an_imported_log_gives_the_same_read_models() {
     files::assert_read_models_equal_a_rebuild(copy.data()).await;
     let rows = dump(place.data()).await;
     assert!(rows.len() > 40);
-    assert_eq!(dump(copy.data()).await, rows);
+    assert!(dump(copy.data()).await == rows);
 }
 
 #[tokio::test]
@@ -241,8 +241,7 @@ async fn a_reader_of_the_pipe_may_leave() {
     let part = StreamAppend { stream: "note-1".into(), expected: ExpectedVersion::Any, events };
     log.append(Append { parts: vec![part], remember: None }).await.unwrap();
     log.close().await;
-    let mut child =
-        place.command(&["log", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = place.command(&["log", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 100];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -313,7 +312,8 @@ async fn only_a_log_without_events_that_nobody_uses_is_filled() {
     output_of(&import(&empty, &file));
     assert_eq!(export(&empty, &[]), whole);
     files::assert_read_models_equal_a_rebuild(empty.data()).await;
-    assert_eq!(dump(empty.data()).await, dump(place.data()).await);
+    files::assert_read_models_equal_a_rebuild(place.data()).await;
+    assert!(dump(empty.data()).await == dump(place.data()).await);
 }
 
 #[tokio::test]

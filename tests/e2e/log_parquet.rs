@@ -95,6 +95,8 @@ async fn a_parquet_file_goes_to_a_pipe_as_well() {
     assert!(output.status.success(), "{output:?}");
     assert!(output.stdout.starts_with(b"PAR1") && output.stdout.ends_with(b"PAR1"));
     let out = server.place().file("x", "").with_file_name("log.parquet");
-    assert!(server.place().run(&["log", "export", "--format", "parquet", "--out", out.to_str().unwrap()]).status.success());
+    assert!(
+        server.place().run(&["log", "export", "--format", "parquet", "--out", out.to_str().unwrap()]).status.success()
+    );
     assert_eq!(fs::read(&out).unwrap(), output.stdout);
 }

@@ -8,7 +8,9 @@ use super::till::{EARPHONES, PHONE, SYNC, usual_shop};
 
 /// Readers with books and sessions, a shop with sales: texts of many scripts, prices with cents.
 pub async fn populate(server: &Server) {
-    for title in ["Анна Каренина", "line\u{2028}paragraph\u{2029}\u{85}", "\"quoted\" \\ back\tslash \u{1}", "🦀 e\u{301}"] {
+    for title in
+        ["Анна Каренина", "line\u{2028}paragraph\u{2029}\u{85}", "\"quoted\" \\ back\tslash \u{1}", "🦀 e\u{301}"]
+    {
         let reader = server.reader();
         let book = reader.put_book(&json!({ "title": title, "total_pages": 300 })).await;
         reader.put("/api/v1/users/profile", &json!({ "timezone": "Asia/Omsk", "display_name": title })).await;

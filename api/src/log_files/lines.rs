@@ -96,7 +96,8 @@ impl Source {
         chunks
             .map(|chunk| async {
                 let chunk = chunk?;
-                let interrupted = |error| SourceError::Read { name: "the import".to_owned(), source: io::Error::other(error) };
+                let interrupted =
+                    |error| SourceError::Read { name: "the import".to_owned(), source: io::Error::other(error) };
                 tokio::task::spawn_blocking(move || chunk.parse()).await.map_err(interrupted)?
             })
             .buffered(CHUNKS_AT_ONCE)
@@ -179,8 +180,8 @@ fn event_of(text: &[u8], line: u64) -> Result<RecordedEvent, SourceError> {
         return Err(wrong("it is empty, where an event should be".to_owned()));
     }
     // Every line is one text to the parser: only the column says anything.
-    let event =
-        RecordedEvent::from_line(text).map_err(|error| wrong(error.to_string().replace("at line 1 column", "at column")))?;
+    let event = RecordedEvent::from_line(text)
+        .map_err(|error| wrong(error.to_string().replace("at line 1 column", "at column")))?;
     let position = event.position.get();
     if position > line {
         let what = format!(
@@ -224,7 +225,9 @@ mod tests {
 
     #[test]
     fn what_is_no_export_is_known_by_its_first_bytes() {
-        for (start, told) in [(&b"PAR1\x15"[..], "Parquet"), (b"\x1f\x8b\x08", "gzip"), (b"SQLite format 3\0", "restore")] {
+        for (start, told) in
+            [(&b"PAR1\x15"[..], "Parquet"), (b"\x1f\x8b\x08", "gzip"), (b"SQLite format 3\0", "restore")]
+        {
             assert!(foreign(start).unwrap().contains(told));
         }
         assert_eq!(foreign(b"{\"position\":1"), None);

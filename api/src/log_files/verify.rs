@@ -49,6 +49,9 @@ impl VerifyArgs {
             print(&format!("and {} more", count(verified.more_findings)))?;
         }
         let findings = if findings == 1 { "1 finding".to_owned() } else { format!("{} findings", count(findings)) };
-        Err(format!("the log is damaged: {findings} in {events} events; keep the file, and restore a backup into another folder").into())
+        Err(format!(
+            "the log is damaged: {findings} in {events} events; keep the file, and restore a backup into another folder"
+        )
+        .into())
     }
 }

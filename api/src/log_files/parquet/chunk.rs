@@ -148,9 +148,9 @@ impl Chunk {
         let none_missing = Struct::default().i64(3, 0);
         match (&self.pending, self.column.layout) {
             (_, Layout::Numbers { bytes }) => match self.numbers_range {
-                Some((least, greatest)) => none_missing
-                    .binary(5, &greatest.to_le_bytes()[..bytes])
-                    .binary(6, &least.to_le_bytes()[..bytes]),
+                Some((least, greatest)) => {
+                    none_missing.binary(5, &greatest.to_le_bytes()[..bytes]).binary(6, &least.to_le_bytes()[..bytes])
+                }
                 None => none_missing,
             },
             (Pending::Words(words), Layout::Words { ordered: true }) => {
@@ -210,14 +210,7 @@ struct Pages {
 
 impl Pages {
     /// Adds a page with its own header as the field `id` of the page's header.
-    fn add(
-        &mut self,
-        kind: i32,
-        id: u8,
-        own: Struct,
-        body: &[u8],
-        compressor: &mut Compressor,
-    ) -> Result<(), Failed> {
+    fn add(&mut self, kind: i32, id: u8, own: Struct, body: &[u8], compressor: &mut Compressor) -> Result<(), Failed> {
         let compressed = compressor.0.compress(body)?;
         let header = Struct::default()
             .i32(1, kind)

@@ -21,7 +21,8 @@ pub(super) fn delta(values: &[i64], out: &mut Vec<u8>) {
             .chunks(BLOCK / MINIBLOCKS)
             .map(|values| values.iter().map(|value| value.wrapping_sub(least).cast_unsigned()).collect())
             .collect();
-        let widths: Vec<u8> = miniblocks.iter().map(|values| width(values.iter().copied().max().unwrap_or(0))).collect();
+        let widths: Vec<u8> =
+            miniblocks.iter().map(|values| width(values.iter().copied().max().unwrap_or(0))).collect();
         out.extend((0..MINIBLOCKS).map(|place| widths.get(place).copied().unwrap_or(0)));
         for (values, width) in miniblocks.iter().zip(&widths) {
             // The last one is filled up with zeros.

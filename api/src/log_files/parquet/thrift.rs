@@ -131,7 +131,10 @@ mod tests {
             varint(value, &mut out);
             out
         };
-        assert_eq!((encoded(0), encoded(127), encoded(128), encoded(300)), (vec![0], vec![127], vec![128, 1], vec![172, 2]));
+        assert_eq!(
+            (encoded(0), encoded(127), encoded(128), encoded(300)),
+            (vec![0], vec![127], vec![128, 1], vec![172, 2])
+        );
         assert_eq!([0, -1, 1, -2, i64::MIN].map(zigzag), [0, 1, 2, 3, u64::MAX]);
     }
 
