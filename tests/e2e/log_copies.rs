@@ -63,7 +63,6 @@ async fn a_backup_under_load_is_restored_elsewhere_and_serves_the_same() {
     };
     let (_, told) = said(&tokio::task::spawn_blocking(command).await.unwrap(), 0);
     assert!(told.contains("copied") && told.contains("events"), "{told}");
-    assert!(!writer.is_finished() || told.contains("events"));
     writer.await.unwrap();
     let original = files::events(place.data());
 
@@ -80,8 +79,8 @@ async fn a_backup_under_load_is_restored_elsewhere_and_serves_the_same() {
     fs::copy(place.data().join("jwt.key"), elsewhere.data().join("jwt.key")).unwrap();
     let other = elsewhere.serve(&[]).await;
     let books = other.reader_called(reader.id).get("/api/v1/books").await.expect(200)["total"].as_u64().unwrap();
-    let expected = restored.iter().filter(|event| event.data["added_by"] == json!(reader.id)).count();
-    assert!(books >= 1 && expected as u64 <= books, "{books} {expected}");
+    let expected = restored.iter().filter(|event| event.data["owner"] == json!(reader.id)).count();
+    assert!(expected >= 1 && books == expected as u64, "{books} {expected}");
     other.reader_called(reader.id).add_book().await;
     other.stop().await;
     files::assert_read_models_equal_a_rebuild(elsewhere.data()).await;
@@ -159,19 +158,13 @@ async fn what_was_only_ever_appended_to_is_verified_also_while_it_is_served() {
 #[tokio::test]
 async fn what_was_changed_is_found_and_its_position_named() {
     for (sql, told) in [
-        ("UPDATE events SET data = replace(data, '31', '32') WHERE position = 5", "5"),
         ("UPDATE events SET data = '{\"x\":1}' WHERE position = 8", "8"),
         ("UPDATE events SET occurred_at = occurred_at + 1 WHERE position = 11", "11"),
         ("UPDATE events SET metadata = '{}' WHERE position = 1", "1"),
         ("DELETE FROM events WHERE position = 13", "13"),
     ] {
         let place = stopped_world().await;
-        let data = |place: &Place| files::events(place.data());
-        let before = data(&place);
         tamper(&place, sql);
-        if data(&place) == before && !sql.contains("occurred_at") {
-            continue;
-        }
         let (out, err) = said(&place.run(&["log", "verify"]), 1);
         let named = out.lines().any(|line| line.split(|c: char| !c.is_ascii_digit()).any(|number| number == told));
         assert!(named, "{sql}: {out}");
