@@ -9,6 +9,7 @@ use std::{
 use rusqlite::{
     Connection, ErrorCode, OpenFlags,
     backup::{Backup, StepResult},
+    ffi,
 };
 use tempfile::NamedTempFile;
 
@@ -70,7 +71,7 @@ pub enum BackupError {
     Interrupted,
 }
 
-/// Why a backup was not put back. The folder is as it was.
+/// Why a backup was not put back. The folder holds no log then that it did not hold before.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// A server uses the folder.
@@ -181,6 +182,7 @@ pub async fn backup(
 /// Puts the backup `file` into the data folder `folder`, which is made when it is missing. No server may use it, and
 /// it may hold no log, except one without events, which is replaced. The file is copied beside first, the copy is
 /// verified and synced, and only then it gets its name: whenever this is interrupted, there is no log or a whole one.
+/// `file` is best one that [`backup`] made; a whole file that SQLite's own tools made will do.
 ///
 /// Answers the last event of the restored log.
 ///
@@ -322,7 +324,7 @@ impl Copy {
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Nobody else knows the copy, and the source is not written by this connection.
-                _ => return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(5), None)),
+                _ => return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)),
             }
         }
         drop(backup);

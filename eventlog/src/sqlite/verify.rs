@@ -6,7 +6,9 @@
 mod events;
 mod finding;
 mod indexes;
+mod row;
 mod structure;
+mod sum;
 
 use std::path::{Path, PathBuf};
 
@@ -76,8 +78,8 @@ pub enum VerifyError {
 }
 
 /// Verifies the log of the data folder `folder`, also while a server has it open and goes on writing: what is looked
-/// at is the log of the moment of the call. Reads the whole file once, in bounded memory. While it runs, the WAL of a
-/// server grows by what is written meanwhile.
+/// at is the log of the moment of the call. Reads the whole file, on two threads, in bounded memory. While it runs,
+/// the WAL of a server grows by what is written meanwhile.
 ///
 /// `expected` is an anchor that was written down earlier: another event at its position is a finding. `progress` is
 /// called now and then with the position up to which events were checked and the last position.
@@ -124,14 +126,23 @@ pub(super) fn verify_blocking(
         opened => opened?,
     };
     let mut check = Check { path, connection: &connection, findings: Findings::default() };
-    let (anchor, events) = match check.everything(expected, progress) {
+    // Both read the whole file, and neither needs the other.
+    let (seen, pages) = std::thread::scope(|scope| {
+        let pages = scope.spawn(|| structure::of_pages(path));
+        (check.everything(expected, progress), pages.join())
+    });
+    let (anchor, events) = match seen {
         Ok(seen) => seen,
         // Not even the list of tables can be read.
         Err(error) => {
-            check.damaged(error, |why| Finding::of(Damage::Structure(why)))?;
-            (Anchor { position: Position::START, checksum: 0 }, 0)
+            check.damaged(error)?;
+            (Anchor::default(), 0)
         }
     };
+    match pages.map_err(|_panic| VerifyError::Interrupted)? {
+        Ok(lines) => lines.into_iter().for_each(|line| check.findings.add(Finding::of(Damage::Structure(line)))),
+        Err(error) => check.damaged(error)?,
+    }
     let (findings, more_findings) = check.findings.into_parts();
     Ok(Verified { head: anchor.position, checksum: anchor.checksum, events, findings, more_findings })
 }
@@ -174,11 +185,11 @@ impl Check<'_> {
     }
 
     /// Makes a finding of a failure that is the file's; any other ends the verification.
-    fn damaged(&mut self, error: rusqlite::Error, finding: impl FnOnce(String) -> Finding) -> Result<(), VerifyError> {
+    fn damaged(&mut self, error: rusqlite::Error) -> Result<(), VerifyError> {
         if !is_damage(&error) {
             return Err(VerifyError::Engine { path: self.path.to_owned(), source: error });
         }
-        self.findings.add(finding(error.to_string()));
+        self.findings.add(Finding::of(Damage::Structure(error.to_string())));
         Ok(())
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     finding::{Damage, Finding, Findings, Part},
     is_damage,
+    row::{Kind, Numbers, category, kinds, stream_name},
+    sum::Sum,
 };
 use crate::{
     Anchor, Position, StreamId,
@@ -28,27 +29,6 @@ const DETOURS_MAX: u32 = 1_000;
 const COLUMNS: &str = "SELECT position, stream_id, version, kind_id, schema_version, id, occurred_at, recorded_at, \
                        checksum, metadata, metadata_at, data FROM events WHERE position >= ?1 ORDER BY position";
 
-/// A sum of hashes, which does not depend on their order: two sides that add up to the same hold the same.
-#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Sum(u128);
-
-impl Sum {
-    pub(super) fn add(&mut self, a: i64, b: i64, c: i64) {
-        let mut bytes = [0; 24];
-        for (place, number) in bytes.as_chunks_mut::<8>().0.iter_mut().zip([a, b, c]) {
-            *place = number.to_le_bytes();
-        }
-        self.0 = self.0.wrapping_add(xxh3_128(&bytes));
-    }
-
-    pub(super) fn add_id(&mut self, id: u128, position: i64) {
-        let bytes = id.to_be_bytes();
-        let (high, low) = bytes.split_at(8);
-        let number = |half: &[u8]| half.try_into().map(i64::from_be_bytes).unwrap_or_default();
-        self.add(number(high), number(low), position);
-    }
-}
-
 /// What the indexes are compared with.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -61,14 +41,6 @@ pub(super) struct Seen {
     pub(super) ids: Sum,
     /// Of kind and block.
     pub(super) blocks: Sum,
-}
-
-struct Kind {
-    id: i64,
-    category: String,
-    event_type: Vec<u8>,
-    /// The block in which it was seen last, from 0.
-    block: Option<i64>,
 }
 
 struct Stream {
@@ -115,29 +87,7 @@ impl<'a> Scan<'a> {
         head: Option<Anchor>,
         expected: Option<Anchor>,
     ) -> rusqlite::Result<Self> {
-        let mut select = connection.prepare("SELECT kind_id, category, event_type FROM kinds")?;
-        let mut rows = select.query([])?;
-        let mut kinds = Vec::new();
-        loop {
-            match rows.next() {
-                Ok(Some(row)) => {
-                    let text = |column| -> rusqlite::Result<Vec<u8>> {
-                        Ok(match row.get_ref(column)? {
-                            ValueRef::Text(text) | ValueRef::Blob(text) => text.to_vec(),
-                            _ => Vec::new(),
-                        })
-                    };
-                    let category = String::from_utf8(text(1)?).unwrap_or_default();
-                    kinds.push(Kind { id: row.get(0)?, category, event_type: text(2)?, block: None });
-                }
-                Ok(None) => break,
-                Err(error) if is_damage(&error) => {
-                    findings.add(Finding::index("kinds", format!("it cannot be read: {error}")));
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let kinds = kinds(connection, findings)?;
         Ok(Self {
             connection,
             findings,
@@ -438,70 +388,4 @@ impl<'a> Scan<'a> {
         }
         std::mem::take(&mut self.seen)
     }
-}
-
-/// The columns of an event that are numbers; `None` for what is none.
-struct Numbers {
-    stream: Option<i64>,
-    version: Option<i64>,
-    kind: Option<i64>,
-    schema_version: Option<u16>,
-    id: Option<[u8; 16]>,
-    occurred_at: Option<i64>,
-    recorded_at: Option<i64>,
-    checksum: Option<u64>,
-    /// The columns that hold something else.
-    wrong: Vec<&'static str>,
-}
-
-impl Numbers {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let mut wrong = Vec::new();
-        let mut number = |column, name| -> rusqlite::Result<Option<i64>> {
-            Ok(match row.get_ref(column)? {
-                ValueRef::Integer(number) => Some(number),
-                _ => {
-                    wrong.push(name);
-                    None
-                }
-            })
-        };
-        let (stream, version) = (number(1, "stream_id")?, number(2, "version")?);
-        let (kind, schema_version) = (number(3, "kind_id")?, number(4, "schema_version")?);
-        let (occurred_at, recorded_at) = (number(6, "occurred_at")?, number(7, "recorded_at")?);
-        let checksum = number(8, "checksum")?.map(i64::cast_unsigned);
-        let short = schema_version.and_then(|number| u16::try_from(number).ok());
-        if schema_version.is_some() && short.is_none() {
-            wrong.push("schema_version");
-        }
-        let id = match row.get_ref(5)? {
-            ValueRef::Blob(id) => id.try_into().ok(),
-            _ => None,
-        };
-        if id.is_none() {
-            wrong.push("id");
-        }
-        Ok(Self { stream, version, kind, schema_version: short, id, occurred_at, recorded_at, checksum, wrong })
-    }
-}
-
-/// The name of a stream; `None` when there is none, or it is no text.
-pub(super) fn stream_name(connection: &Connection, id: i64) -> rusqlite::Result<Option<Arc<str>>> {
-    let mut find = connection.prepare_cached("SELECT name FROM streams WHERE stream_id = ?1")?;
-    let found = find.query_row([id], |row| {
-        Ok(match row.get_ref(0)? {
-            ValueRef::Text(name) => std::str::from_utf8(name).ok().map(Arc::from),
-            _ => None,
-        })
-    });
-    match found.optional() {
-        Ok(name) => Ok(name.flatten()),
-        Err(error) if is_damage(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// As [`StreamId::category`].
-fn category(stream: &str) -> &str {
-    stream.split_once('-').map_or(stream, |(category, _)| category)
 }

@@ -5,9 +5,11 @@
 use rusqlite::{Connection, Row, types::ValueRef};
 
 use super::{
-    events::{Seen, Sum, stream_name},
+    events::Seen,
     finding::{Finding, Findings, Part},
     is_damage,
+    row::stream_name,
+    sum::Sum,
 };
 use crate::{Position, StreamId};
 
@@ -83,6 +85,7 @@ impl Indexes<'_> {
             .prepare("SELECT stream_id, version, position, count FROM stream_runs ORDER BY stream_id, version")?;
         let mut rows = select.query([])?;
         let (mut stream, mut next, mut after) = (i64::MIN, 0, 0);
+        let mut events = 0;
         while let Some(row) = rows.next()? {
             let (stream_id, version): (i64, i64) = (row.get(0)?, row.get(1)?);
             let (position, count): (i64, i64) = (row.get(2)?, row.get(3)?);
@@ -102,7 +105,7 @@ impl Indexes<'_> {
                 let finding = self.in_stream(place(STREAM_RUNS, position, why), stream_id, version)?;
                 self.findings.add(finding);
             }
-            if self.is_range(position, count) {
+            if self.is_range(position, count) && self.has_room(&mut events, count, STREAM_RUNS) {
                 for offset in 0..count {
                     sum.add(stream_id, version.wrapping_add(offset), position + offset);
                 }
@@ -151,6 +154,7 @@ impl Indexes<'_> {
         let mut select = self.connection.prepare("SELECT id, position, count FROM id_runs ORDER BY id")?;
         let mut rows = select.query([])?;
         let mut next = Some(0_u128);
+        let mut events = 0;
         while let Some(row) = rows.next()? {
             let (position, count): (i64, i64) = (row.get(1)?, row.get(2)?);
             let Some(id) = id_of(row, 0)? else {
@@ -165,6 +169,9 @@ impl Indexes<'_> {
                 let why = format!("a run of {count} at position {position} is not within the log");
                 self.findings.add(place(ID_RUNS, position, why));
                 continue;
+            }
+            if !self.has_room(&mut events, count, ID_RUNS) {
+                break;
             }
             for offset in 0..count {
                 sum.add_id(id.wrapping_add(offset.cast_unsigned().into()), position + offset);
@@ -283,6 +290,18 @@ impl Indexes<'_> {
             self.findings.add(Finding::index("streams", why).in_stream(stream, None));
         }
         Ok(())
+    }
+
+    /// Whether an index with `count` more is still one of no more events than there are: what is added up has an end,
+    /// whatever a damaged row says.
+    fn has_room(&mut self, events: &mut i64, count: i64, table: &'static str) -> bool {
+        let had_room = *events <= self.last;
+        *events = events.saturating_add(count);
+        let has_room = *events <= self.last;
+        if had_room && !has_room {
+            self.findings.add(Finding::index(table, format!("it holds more than the {} events of the log", self.last)));
+        }
+        has_room
     }
 
     /// Whether a run of `count` from `position` on is within the log.

@@ -1,13 +1,13 @@
 //! What is around the events: the tables and triggers, kept copies and answers, and the file's own structure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::Connection;
 
 use super::{
-    events::stream_name,
     finding::{Damage, Finding, Findings, Part},
     is_damage,
+    row::stream_name,
 };
 use crate::{
     StreamId,
@@ -19,7 +19,7 @@ const LINES_MAX: usize = 20;
 
 /// Checks everything that the events and their indexes do not show.
 pub(super) fn check(connection: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
-    let checks: [fn(&Connection, &mut Findings) -> rusqlite::Result<()>; 4] = [objects, snapshots, answers, structure];
+    let checks: [fn(&Connection, &mut Findings) -> rusqlite::Result<()>; 3] = [objects, snapshots, answers];
     findings.begin(Part::Around);
     for check in checks {
         match check(connection, findings) {
@@ -90,15 +90,18 @@ fn answers(connection: &Connection, findings: &mut Findings) -> rusqlite::Result
     Ok(())
 }
 
-/// The trees of pages, their order, the lists of free pages, and SQLite's own indexes.
-fn structure(connection: &Connection, findings: &mut Findings) -> rusqlite::Result<()> {
+/// The trees of pages, their order, the lists of free pages, and SQLite's own indexes, in SQLite's words. It has a
+/// connection of its own and so another snapshot, which is no matter: it compares nothing with the events.
+pub(super) fn of_pages(path: &Path) -> rusqlite::Result<Vec<String>> {
+    let connection = schema::open_for_reading(path)?;
     let mut select = connection.prepare(&format!("PRAGMA integrity_check({LINES_MAX})"))?;
     let mut rows = select.query([])?;
+    let mut lines = Vec::new();
     while let Some(row) = rows.next()? {
         let line = row.get_ref(0)?.as_str().map_or_else(|_| "it cannot say what".to_owned(), str::to_owned);
         if line != "ok" {
-            findings.add(Finding::of(Damage::Structure(line)));
+            lines.push(line);
         }
     }
-    Ok(())
+    Ok(lines)
 }

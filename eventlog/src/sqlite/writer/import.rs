@@ -1,9 +1,11 @@
 //! Events that another log recorded: taken over as they stand, or not at all.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
 };
+
+use uuid::Uuid;
 
 use super::{Writer, insert::Inserter};
 use crate::{
@@ -76,10 +78,15 @@ impl Writer {
         Ok(self.run_cached("COMMIT")?)
     }
 
+    fn highest_id(&self) -> rusqlite::Result<Option<u128>> {
+        let highest = self.id_holder(u128::MAX)?;
+        Ok(highest.map(|(first, _, count)| first.saturating_add(u128::from(count) - u128::from(count > 0))))
+    }
+
     /// Everything that could refuse the events is looked at before anything is written.
     fn check_import(&mut self, events: &[RecordedEvent]) -> Result<(), ImportFailed> {
         let mut ahead: HashMap<&StreamId, Version> = HashMap::new();
-        let mut ids = HashSet::with_capacity(events.len());
+        let mut ids = FreshIds { highest: self.highest_id()?, before: None };
         let mut next = self.state.position.plus(1);
         let mut recorded_at = self.state.recorded_at;
         for event in events {
@@ -104,12 +111,14 @@ impl Writer {
                 let (stream, next) = (event.stream.clone(), version);
                 return Err(refused(ImportRefusal::Version { stream, version: event.version, next }).into());
             }
-            let taken = match self.id_holder(event.id.as_u128())? {
-                Some((first, at, count)) if event.id.as_u128() - first < u128::from(count) => {
-                    Some(at.plus(u64::try_from(event.id.as_u128() - first).unwrap_or(u64::MAX)))
-                }
-                _ if ids.insert(event.id) => None,
-                _ => events.iter().find(|other| other.id == event.id).map(|other| other.position),
+            let taken = match event.id.as_u128() {
+                id if ids.is_above_all(id) => None,
+                id => match self.id_holder(id)? {
+                    Some((first, at, count)) if id - first < u128::from(count) => {
+                        Some(at.plus(u64::try_from(id - first).unwrap_or(u64::MAX)))
+                    }
+                    _ => ids.earlier(event, events),
+                },
             };
             if let Some(position) = taken {
                 return Err(refused(ImportRefusal::IdTaken { id: event.id, position }).into());
@@ -119,6 +128,30 @@ impl Writer {
             next = next.plus(1);
         }
         Ok(())
+    }
+}
+
+/// The ids of the log and of the events looked at. Ids mostly rise, and one above all others is in no need of a look-up.
+struct FreshIds {
+    highest: Option<u128>,
+    /// Where the ids of the events looked at stand, once it was necessary to know.
+    before: Option<HashMap<Uuid, Position>>,
+}
+
+impl FreshIds {
+    /// Whether `id` is higher than all before it; it is one of them from now on.
+    fn is_above_all(&mut self, id: u128) -> bool {
+        let is_above = self.highest.is_none_or(|highest| id > highest);
+        self.highest = self.highest.max(Some(id));
+        is_above
+    }
+
+    /// Where an event before this one among `events` has its id.
+    fn earlier(&mut self, event: &RecordedEvent, events: &[RecordedEvent]) -> Option<Position> {
+        let before =
+            self.before.get_or_insert_with(|| events.iter().rev().map(|event| (event.id, event.position)).collect());
+        // The first of those with the same id is what the map holds.
+        before.get(&event.id).copied().filter(|first| *first != event.position)
     }
 }
 
