@@ -8,6 +8,7 @@ pub mod cli;
 mod demo;
 pub mod http;
 pub mod log;
+pub mod log_files;
 pub mod observability;
 mod openapi;
 pub mod ops;

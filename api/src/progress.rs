@@ -1,12 +1,13 @@
 //! How far a command is: a bar on a terminal, else a line now and then; one closing line in any case.
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// Between two lines where nobody watches a bar.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -105,14 +106,17 @@ impl Drop for Progress {
 fn bar(doing: &'static str, unit: Unit, total: u64) -> ProgressBar {
     let bar = if total == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(total) };
     let numbers = match unit {
-        Unit::Events => "{human_pos} of {human_len} events, {per_sec}",
-        Unit::Pages => "{human_pos} of {human_len} pages, {per_sec}",
+        Unit::Events => "{human_pos} of {human_len} events, {rate}/s",
+        Unit::Pages => "{human_pos} of {human_len} pages, {rate}/s",
         Unit::Bytes if total == 0 => "{binary_bytes}, {binary_bytes_per_sec}",
         Unit::Bytes => "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
     };
     // The template is a constant; the plain bar does as well.
     let styled = match ProgressStyle::with_template(&format!("{{msg}} {{bar:30}} {numbers}, {{eta}} left")) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // Nothing can be done about a bar that cannot be drawn.
+            let _ = write!(out, "{}", count(whole(state.per_sec())));
+        })),
         Err(_) => bar,
     };
     styled.with_message(doing)
@@ -137,11 +141,14 @@ pub(crate) fn bytes(number: u64) -> String {
 /// `1,000,000 events, 280.00 MiB, 1.52 s, 657,894 events/s`
 pub(crate) fn summary(events: u64, size: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64().max(f64::MIN_POSITIVE);
-    let rate = (events as f64 / seconds).round();
-    // A rate has no sign and is no larger than the events of a log in a nanosecond.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, as is meant here")]
-    let rate = rate as u64;
+    let rate = whole(events as f64 / seconds);
     format!("{} events, {}, {:.2} s, {} events/s", count(events), bytes(size), took.as_secs_f64(), count(rate))
+}
+
+/// A rate without what comes after its point.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate has no sign; the cast saturates")]
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
 }
 
 #[cfg(test)]

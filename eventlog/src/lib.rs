@@ -32,8 +32,8 @@ pub use self::{
     position::{ExpectedVersion, Position, Version},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
-        BackupError, Damage, Finding, FolderInUse, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
-        backup, restore, verify, verify_file,
+        BackupError, Damage, Finding, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified,
+        VerifyError, backup, lock_folder, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
 };

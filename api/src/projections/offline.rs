@@ -19,6 +19,7 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 pub enum ProjectionsCommand {
     /// Print how far each read model is; a server may be running
     List {
+        /// Where the data folder is.
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -30,6 +31,7 @@ pub enum ProjectionsCommand {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
+        /// Where the data folder is.
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -41,6 +43,7 @@ pub enum ProjectionsCommand {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
+        /// Where the data folder is.
         #[command(flatten)]
         settings: SettingsArgs,
     },

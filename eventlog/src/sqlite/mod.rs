@@ -26,7 +26,7 @@ use self::versions::Versions;
 use self::writer::{Job, Writer};
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
-    lock::FolderInUse,
+    lock::{FolderInUse, FolderLock, lock_folder},
     verify::{Damage, Finding, Verified, VerifyError, verify, verify_file},
 };
 use crate::{Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, Snapshot};
