@@ -71,7 +71,7 @@ impl ReadModels {
 
     /// The copy of `projection` that the catalog says is served, if there is one of its version.
     pub(crate) async fn freeze(&self, projection: &dyn Projection) -> Result<Option<FrozenCopy>, ReadModelsError> {
-        let entries = self.0.catalog.lock().await.entries().await?;
+        let entries = self.folder.catalog.lock().await.entries().await?;
         let served = entries.into_iter().find(|entry| {
             entry.id.name == projection.name()
                 && entry.version == projection.version()
@@ -90,7 +90,7 @@ impl ReadModels {
     /// # Errors
     /// [`ReadModelsError`]
     pub async fn standings(&self, projections: &[Arc<dyn Projection>]) -> Result<Vec<Standing>, ReadModelsError> {
-        let entries = self.0.catalog.lock().await.entries().await?;
+        let entries = self.folder.catalog.lock().await.entries().await?;
         let mut standings = Vec::with_capacity(projections.len());
         for projection in projections {
             let (name, version) = (projection.name(), projection.version());
@@ -131,7 +131,7 @@ impl ReadModels {
 
     /// Where a copy lies.
     pub(crate) fn file(&self, id: &CopyId) -> PathBuf {
-        id.file(&self.0.path)
+        id.file(&self.folder.path)
     }
 }
 
