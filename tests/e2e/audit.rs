@@ -58,7 +58,6 @@ struct World {
 }
 
 impl World {
-    #[expect(clippy::too_many_lines, reason = "one deed after the other")]
     async fn begin() -> Self {
         let server = Server::start().await;
         let (admin, reader) = (server.admin(), server.reader());
