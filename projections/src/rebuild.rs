@@ -84,9 +84,13 @@ impl Rebuilds {
         }
     }
 
-    /// All that wait, which run from now on.
+    /// All that wait, which run from now on. None of them yet while the catalog is still to have one: what is asked for
+    /// at one time shares one pass over the log.
     pub(crate) fn take_waiting(&self) -> Vec<(Arc<dyn Projection>, CopyId)> {
         let mut jobs = self.lock();
+        if jobs.values().any(|job| job.state == JobState::Waiting && job.copy.is_none()) {
+            return Vec::new();
+        }
         let waiting = jobs.values_mut().filter(|job| job.state == JobState::Waiting);
         let ready = waiting.filter_map(|job| {
             let copy = job.copy.clone()?;
@@ -106,6 +110,8 @@ impl Rebuilds {
 
     pub(crate) fn end(&self, name: &str) {
         self.lock().remove(name);
+        // Others may have waited for it.
+        self.asked.notify_one();
     }
 
     fn is_wanted(&self, name: &str) -> bool {
