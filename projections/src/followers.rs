@@ -24,8 +24,9 @@ use crate::{
     projection::Undecodable,
 };
 
-/// Events written in one transaction when catching up; a few at a time when live.
-const BATCH_EVENTS_MAX: usize = 30_000;
+/// Events written in one transaction when catching up; a few at a time when live. Of more of them, more touch the same
+/// rows and pages, which are written once; but all of them, decoded and as rows, are in memory.
+const BATCH_EVENTS_MAX: usize = 60_000;
 /// Events read at once.
 const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 /// Pages that wait between the reader and the fold.

@@ -9,8 +9,8 @@ use super::{
     Failed,
     measure::{Rates, per_second},
     memory, mixed,
-    report::{Report, Row, progress_bar},
     replay::replay_all,
+    report::{Report, Row, progress_bar},
     temporary_folder,
 };
 use crate::log_files::{Export, Format, Output};

@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn events_are_counted_however_they_are_cut() {
-        let body = b": daybook\nretry: 1000\n\nid: 41\ndata: {\"position\":41}\n\n: nothing new\n\nid: 42\ndata: {}\n\n";
+        let body =
+            b": daybook\nretry: 1000\n\nid: 41\ndata: {\"position\":41}\n\n: nothing new\n\nid: 42\ndata: {}\n\n";
         for piece in 1..body.len() {
             let mut lines = Lines::default();
             body.chunks(piece).for_each(|bytes| lines.take(bytes).unwrap());
