@@ -9,7 +9,10 @@ use std::{
 use daybook_eventlog::{Log, Position};
 use tokio::sync::watch;
 
-use crate::{followers::Observer, models::Checkpoint};
+use crate::{
+    followers::{CATCHING_UP_EVENTS, Observer},
+    models::Checkpoint,
+};
 
 /// How far each projection is. Cheap to clone.
 #[derive(Clone)]
@@ -324,9 +327,11 @@ impl Observer for Progress {
     fn applied(&self, name: &'static str, position: Position, head: Position) {
         let Some(tracked) = self.projections.get(name) else { return };
         let mut state = tracked.state.write().unwrap_or_else(PoisonError::into_inner);
-        if position >= head {
+        // One that is live stays so while it is a little behind.
+        let missing = head.get().saturating_sub(position.get());
+        if missing == 0 {
             *state = ProjectionState::Live;
-        } else if *state != ProjectionState::Live {
+        } else if *state != ProjectionState::Live || missing > CATCHING_UP_EVENTS {
             *state = ProjectionState::CatchingUp;
         }
         drop(state);

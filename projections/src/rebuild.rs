@@ -96,11 +96,17 @@ impl Rebuilds {
     /// There is no rebuild of that name any more.
     pub(crate) fn end(&self, name: &str) {
         self.lock().remove(name);
+        // Others may have waited for it.
+        self.asked.notify_one();
     }
 
-    /// All that wait, which run from now on.
+    /// All that wait, which run from now on. None of them yet while the catalog is still to have one: what is asked for
+    /// at one time shares one pass over the log.
     fn take_waiting(&self) -> Vec<Building> {
         let mut jobs = self.lock();
+        if jobs.values().any(|job| job.state == JobState::Waiting && job.copy.is_none()) {
+            return Vec::new();
+        }
         let waiting = jobs.values_mut().filter(|job| job.state == JobState::Waiting);
         let ready = waiting.filter_map(|job| {
             let copy = job.copy.clone()?;

@@ -66,10 +66,17 @@ pub enum Value {
     Int(i64),
     /// A word known at compile time.
     Word(&'static str),
-    /// Any text.
-    Text(String),
+    /// Any text; the statement that it is bound to shares it.
+    Text(Arc<str>),
     /// An id.
     Id(Uuid),
+}
+
+impl Value {
+    /// Any text.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 impl From<Option<Self>> for Value {

@@ -522,10 +522,8 @@ async fn a_caller_who_leaves_in_the_middle_leaves_no_rebuild_behind_that_nobody_
     let asked = tokio::time::timeout(Duration::from_millis(300), ask(&shop.admin, &path)).await;
     assert!(asked.is_err(), "the catalog was locked: {asked:?}");
     catalog.execute_batch("ROLLBACK").unwrap();
-    eventually("it is rebuilt all the same", async || {
-        (copies(server.place().data(), "sales") == [2]).then_some(())
-    })
-    .await;
+    eventually("it is rebuilt all the same", async || (copies(server.place().data(), "sales") == [2]).then_some(()))
+        .await;
     settled(&shop.admin).await;
     assert_eq!(rebuild(&shop.admin, "sales").await, 202);
     settled(&shop.admin).await;

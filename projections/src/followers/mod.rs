@@ -23,8 +23,9 @@ use crate::{
     models::{Checkpoint, CopyId, ProjectionCopy},
 };
 
-/// Events written in one transaction when catching up; a few at a time when live.
-const BATCH_EVENTS_MAX: usize = 30_000;
+/// Events written in one transaction when catching up; a few at a time when live. Of more of them, more touch the same
+/// rows and pages, which are written once; but all of them, decoded and as rows, are in memory.
+const BATCH_EVENTS_MAX: usize = 60_000;
 /// Bytes of events, as the log has them, written in one transaction.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// With more than so many events missing, a batch waits for the next page: large transactions catch up faster. With

@@ -451,7 +451,7 @@ fn reading(folder: &Path, copies: Vec<CopyId>) -> Reading {
                 for (number, file) in files.iter().enumerate() {
                     let attach = format!("ATTACH DATABASE $1 AS copy_{number}");
                     sqlx::query(sqlx::AssertSqlSafe(attach)).bind(file).execute(&mut *connection).await?;
-                    let cache = format!("PRAGMA copy_{number}.cache_size = -4096");
+                    let cache = format!("PRAGMA copy_{number}.cache_size = -2048");
                     sqlx::raw_sql(sqlx::AssertSqlSafe(cache)).execute(&mut *connection).await?;
                 }
                 Ok(())

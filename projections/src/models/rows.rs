@@ -100,8 +100,10 @@ impl ReadModels {
                 if entry.state == CopyState::Retired || !file.exists() {
                     continue;
                 }
+                // A copy that has just begun, or is just being taken away, has no tables.
                 let mut connection = connect(&file).await?;
-                let Some(checkpoint) = copy::checkpoint(&mut connection).await? else { continue };
+                let stored = copy::checkpoint(&mut connection).await.unwrap_or_default();
+                let checkpoint = stored.unwrap_or(Checkpoint { position: Position::START, fault: None });
                 match entry.state {
                     CopyState::Served => standing.served = Some((checkpoint.position, checkpoint.fault)),
                     CopyState::Building | CopyState::Retired => standing.building = Some(checkpoint.position),
