@@ -93,6 +93,11 @@ impl Rebuilds {
         }
     }
 
+    /// Whether there is a rebuild of that name, in whatever state.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
+    }
+
     /// There is no rebuild of that name any more.
     pub(crate) fn end(&self, name: &str) {
         self.lock().remove(name);

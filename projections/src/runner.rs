@@ -21,6 +21,9 @@ use crate::{
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a read model that cannot be written keeps the others waiting.
 const STUCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long giving a rebuild up waits for the batch being written, and how often it looks.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+const CANCEL_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Commands that wait for the batch being written.
 const COMMANDS_MAX: usize = 16;
 
@@ -395,6 +398,15 @@ impl ProjectionControl {
             } else if let Err(error) = control.models.forget(&copy).await {
                 // Whoever builds it throws it away; only a crash before that would bring it back.
                 tracing::warn!(error = &error as &dyn std::error::Error, projection = name, "its rebuild ends later");
+            }
+            // Whoever was told that it is given up may ask for another one.
+            let gone = async {
+                while control.rebuilds.has(name) {
+                    tokio::time::sleep(CANCEL_LOOK_EVERY).await;
+                }
+            };
+            if tokio::time::timeout(CANCEL_PATIENCE, gone).await.is_err() {
+                tracing::info!(projection = name, "its rebuild ends after the batch being written");
             }
             Ok(())
         })

@@ -1,6 +1,6 @@
 //! One copy of a projection's tables: a file with one connection that writes it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use daybook_eventlog::Position;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -26,7 +26,11 @@ pub(crate) struct ProjectionCopy {
 impl ProjectionCopy {
     /// Opens the copy's file in `folder`, or makes it with the projection's tables.
     pub(crate) async fn open(folder: &Path, id: CopyId, projection: &dyn Projection) -> Result<Self, ReadModelsError> {
-        let options = options(&id.file(folder)).create_if_missing(true).pragma("cache_size", "-32768");
+        // Nobody else writes it; a foreign lock is waited out by whoever writes, not here.
+        let options = options(&id.file(folder))
+            .create_if_missing(true)
+            .busy_timeout(Duration::from_secs(1))
+            .pragma("cache_size", "-32768");
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_copy.sql"))
             .execute(&mut connection)
