@@ -68,7 +68,7 @@ impl Export {
         self.export(log, write, Lines::add, |part| part.events).await
     }
 
-    async fn columns(&self, log: &Log, output: Output) -> Result<Option<Exported>, Failed> {
+    async fn columns(&self, log: &Log, mut output: Output) -> Result<Option<Exported>, Failed> {
         let about = [
             ("daybook.format", "1".to_owned()),
             ("daybook.version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -79,15 +79,15 @@ impl Export {
             ("daybook.stream", self.filter.stream.as_ref().map(StreamId::to_string).unwrap_or_default()),
         ];
         let write = move |mut parts: Parts<Columns>| {
-            let mut file = EventFile::new(io::BufWriter::new(output))?;
+            let mut file = EventFile::new(&mut output, &about)?;
             while let Some(part) = parts.next()? {
-                file.add(&part)?;
+                file.add(part)?;
             }
-            let (output, bytes) = file.finish(&about)?;
-            output.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+            let bytes = file.finish()?;
+            output.finish()?;
             Ok(bytes)
         };
-        self.export(log, write, Columns::add, Columns::rows).await
+        self.export(log, write, Columns::add, |part| part.rows() as u64).await
     }
 
     /// Reads side by side, folding each part of the log with `add` where it is read, and hands the parts to a thread
