@@ -139,7 +139,10 @@ fn run(command: Command) -> Outcome {
         Command::Log(log) => runtime()?.block_on(log.run()),
         Command::Backup(backup) => unless_stopped(backup.run()),
         Command::Restore(restore) => unless_stopped(restore.run()),
-        Command::Projections(command) => runtime()?.block_on(command.run()),
+        Command::Projections(command) => {
+            observability::start_warnings()?;
+            unless_stopped(command.run())
+        }
         Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {

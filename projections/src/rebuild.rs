@@ -399,8 +399,10 @@ pub(crate) async fn build(
         match log.beside().await {
             Ok(beside) => followers.read_from(beside),
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the log cannot be read beside its writer; trying again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the log cannot be read beside its writer; trying again"
+                );
                 tokio::time::sleep(RETRY_AFTER).await;
                 continue;
             }
@@ -423,7 +425,7 @@ pub(crate) async fn build(
     built
 }
 
-/// Tells how far the build is; for builds that nobody can give up.
+/// As [`build`], up to the log's end, where nobody can give it up.
 pub(crate) async fn build_here(
     log: &Log,
     models: &ReadModels,

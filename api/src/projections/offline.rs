@@ -72,9 +72,10 @@ async fn list(settings: &SettingsArgs) -> Outcome {
     let log = Log::open_to_read(&data).await?;
     let models = ReadModels::open_to_read(&data).await?;
     let head = log.head();
+    let standings = models.standings(&daybook_projections::all()).await?;
     let mut out = io::stdout().lock();
     writeln!(out, "{:<20} {:>7} {:>12} {:>12}  state", "name", "version", "checkpoint", "behind")?;
-    for Standing { name, version, served, building } in models.standings(&daybook_projections::all()).await? {
+    for Standing { name, version, served, building } in standings {
         let (checkpoint, state) = match served {
             None => (Position::START, "not built by this version yet".to_owned()),
             Some((checkpoint, Some((position, reason)))) => {

@@ -244,8 +244,11 @@ impl ReadModels {
                 }
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, projection = projection.name(), "its file is damaged: building it anew");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        projection = projection.name(),
+                        "its file is damaged: building it anew"
+                    );
                     catalog.remove(&entry.id).await?;
                     self.remove_files(&entry.id)?;
                 }
