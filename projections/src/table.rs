@@ -66,17 +66,10 @@ pub enum Value {
     Int(i64),
     /// A word known at compile time.
     Word(&'static str),
-    /// Any text; the statement that it is bound to shares it.
-    Text(Arc<str>),
+    /// Any text.
+    Text(String),
     /// An id.
     Id(Uuid),
-}
-
-impl Value {
-    /// Any text.
-    pub fn text(text: impl Into<Arc<str>>) -> Self {
-        Self::Text(text.into())
-    }
 }
 
 impl From<Option<Self>> for Value {

@@ -39,7 +39,7 @@ pub(crate) fn rows(projection: &dyn Projection, events: impl IntoIterator<Item =
         Value::Null => "-".to_owned(),
         Value::Int(number) => number.to_string(),
         Value::Word(word) => (*word).to_owned(),
-        Value::Text(text) => text.to_string(),
+        Value::Text(text) => text.clone(),
         Value::Id(id) => format!("#{}", id.as_u128()),
     };
     let line =

@@ -1,6 +1,6 @@
 //! One copy of a projection's tables: a file with one connection that writes it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use daybook_eventlog::Position;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -104,7 +104,6 @@ async fn write_rows(
     checkpoint: &Checkpoint,
     before: Position,
 ) -> Result<(), ReadModelsError> {
-    let mut words = Words::default();
     for change in &changes.0 {
         for (sql, values) in change.statements() {
             let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -112,8 +111,8 @@ async fn write_rows(
                 query = match value {
                     Value::Null => query.bind(None::<i64>),
                     Value::Int(number) => query.bind(*number),
-                    Value::Word(word) => query.bind(words.shared(word)),
-                    Value::Text(text) => query.bind(Arc::clone(text)),
+                    Value::Word(word) => query.bind(*word),
+                    Value::Text(text) => query.bind(text.clone()),
                     Value::Id(id) => query.bind(*id),
                 };
             }
@@ -135,21 +134,6 @@ async fn write_rows(
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
     Ok(())
-}
-
-/// Words as the engine binds them. There are few of them: looking one up is cheaper than making it again.
-#[derive(Default)]
-struct Words(Vec<(&'static str, Arc<str>)>);
-
-impl Words {
-    fn shared(&mut self, word: &'static str) -> Arc<str> {
-        if let Some((_, shared)) = self.0.iter().find(|(known, _)| std::ptr::eq(*known, word)) {
-            return Arc::clone(shared);
-        }
-        let shared: Arc<str> = Arc::from(word);
-        self.0.push((word, Arc::clone(&shared)));
-        shared
-    }
 }
 
 async fn begin(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
