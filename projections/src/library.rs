@@ -94,7 +94,7 @@ impl Projection for Library {
 
 fn told(title: &str, total_pages: Option<u32>, shared: bool) -> [Value; 3] {
     let pages = total_pages.map(|pages| Value::Int(i64::from(pages)));
-    [Value::Text(title.to_owned()), pages.into(), Value::Int(i64::from(shared))]
+    [Value::text(title), pages.into(), Value::Int(i64::from(shared))]
 }
 
 /// A book.

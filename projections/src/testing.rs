@@ -31,6 +31,7 @@ pub(crate) fn rows(projection: &dyn Projection, events: impl IntoIterator<Item =
         recorded_at: 0,
         actor: Some("anna".to_owned()),
         event: Some(event),
+        weight: 0,
     };
     let events: Vec<Decoded> = (1..).zip(events).map(decode).collect();
     let changes = projection.fold(&events).unwrap();
@@ -38,7 +39,7 @@ pub(crate) fn rows(projection: &dyn Projection, events: impl IntoIterator<Item =
         Value::Null => "-".to_owned(),
         Value::Int(number) => number.to_string(),
         Value::Word(word) => (*word).to_owned(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => text.to_string(),
         Value::Id(id) => format!("#{}", id.as_u128()),
     };
     let line =

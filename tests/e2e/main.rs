@@ -10,6 +10,7 @@
 mod support;
 
 mod administration;
+mod audit;
 mod batch;
 mod conventions;
 mod full_disk;

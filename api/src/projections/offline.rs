@@ -103,15 +103,11 @@ async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
     let mut out = io::stdout().lock();
     let mut stopped = 0;
     for one in rebuilt {
-        match one.fault {
+        match one.failure {
             None => writeln!(out, "{}: rebuilt", one.name)?,
-            Some((position, reason)) => {
+            Some(reason) => {
                 stopped += 1;
-                writeln!(
-                    out,
-                    "{}: stays as it was; the event at position {position} cannot be taken: {reason}",
-                    one.name
-                )?;
+                writeln!(out, "{}: stays as it was; {reason}", one.name)?;
             }
         }
     }

@@ -58,7 +58,7 @@ impl Projection for ReaderProfiles {
             [
                 Value::Id(id),
                 profile.timezone.map(|zone| Value::Word(zone.name())).into(),
-                profile.display_name.clone().map(Value::Text).into(),
+                profile.display_name.as_deref().map(Value::text).into(),
             ]
         };
         changes.upsert(&PROFILES, rows.into_iter().map(values));

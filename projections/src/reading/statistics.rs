@@ -209,7 +209,7 @@ impl Sums {
         let mut changes = Changes::default();
         let day = |((user, date), counts): ((Uuid, NaiveDate), Counts)| {
             let [minutes, sessions, progress] = counts.values();
-            [Value::Id(user), Value::Text(date.to_string()), minutes, sessions, progress]
+            [Value::Id(user), Value::text(date.to_string()), minutes, sessions, progress]
         };
         changes.upsert(&DAYS, self.days.into_iter().map(day));
         let book = |((user, book), (counts, finished)): ((Uuid, Uuid), (Counts, bool))| {

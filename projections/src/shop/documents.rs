@@ -79,7 +79,7 @@ impl Projection for StockDocuments {
             };
             let body = body.map_err(|error| FoldError { position: decoded.position, reason: error.to_string() })?;
             let position = Value::Int(decoded.position.get().cast_signed());
-            rows.push([Value::Int(shop), Value::Word(kind.as_str()), position, Value::Text(body)]);
+            rows.push([Value::Int(shop), Value::Word(kind.as_str()), position, Value::text(body)]);
         }
         let mut changes = Changes::default();
         changes.upsert(&DOCUMENTS, rows);

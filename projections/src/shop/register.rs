@@ -121,8 +121,8 @@ impl Projection for Shops {
                     terminals_changed.remove(&key);
                     let row = [
                         Value::Int(terminal.shop_id),
-                        Value::Text(terminal.serial.clone()),
-                        Value::Text(terminal.name.clone()),
+                        Value::text(&*terminal.serial),
+                        Value::text(&*terminal.name),
                         Value::Int(1),
                         Value::Int(i64::from(terminal.key.is_some())),
                     ];
@@ -130,11 +130,11 @@ impl Projection for Shops {
                 }
                 ShopEvent::TerminalChanged(terminal) => {
                     let key = (terminal.shop_id, terminal.serial.as_str());
-                    let (name, active) = (Value::Text(terminal.name.clone()), Value::Int(i64::from(terminal.active)));
+                    let (name, active) = (Value::text(&*terminal.name), Value::Int(i64::from(terminal.active)));
                     match terminals.get_mut(&key) {
                         Some(row) => [row[2], row[3]] = [name, active],
                         None => {
-                            let serial = Value::Text(terminal.serial.clone());
+                            let serial = Value::text(&*terminal.serial);
                             terminals_changed.insert(key, [Value::Int(terminal.shop_id), serial, name, active]);
                         }
                     }
@@ -181,8 +181,8 @@ impl Projection for Shops {
 fn shop_row(id: i64, name: &str, currency: &str, zone: &'static str, negative: bool, threshold: i64) -> [Value; 6] {
     [
         Value::Int(id),
-        Value::Text(name.to_owned()),
-        Value::Text(currency.to_owned()),
+        Value::text(name),
+        Value::text(currency),
         Value::Word(zone),
         Value::Int(i64::from(negative)),
         Value::Int(threshold),
@@ -197,11 +197,11 @@ fn article_row(
     price: i64,
     active: bool,
 ) -> [Value; 7] {
-    let text = |text: Option<&str>| Value::from(text.map(|text| Value::Text(text.to_owned())));
+    let text = |text: Option<&str>| Value::from(text.map(Value::text));
     [
         Value::Int(shop),
         Value::Int(id),
-        Value::Text(name.to_owned()),
+        Value::text(name),
         text(code),
         text(category),
         Value::Int(price),

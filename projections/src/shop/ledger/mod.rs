@@ -218,9 +218,12 @@ impl Rows {
 
     fn document<'a>(&mut self, decoded: &Decoded, document: &Document<'_>, lines: impl Iterator<Item = Line<'a>>) {
         let position = decoded.position.get();
-        let text = |text: Option<&str>| Value::from(text.map(|text| Value::Text(text.to_owned())));
+        let text = |text: Option<&str>| Value::from(text.map(Value::text));
         // A terminal speaks for itself; who else moved stock is a user.
         let user = decoded.actor.as_deref().filter(|_| document.terminal.is_none());
+        // All lines share the texts.
+        let (name, terminal) = (Value::text(document.name), text(document.terminal));
+        let (user, reason) = (text(user), text(document.reason));
         for (line, (article, delta, before, after, alerts)) in (1_usize..).zip(lines) {
             let number = Value::Int(i64::try_from(line).unwrap_or(i64::MAX));
             let row = [
@@ -233,12 +236,12 @@ impl Rows {
                 Value::Int(delta),
                 Value::Int(before),
                 Value::Int(after),
-                Value::Text(document.name.to_owned()),
-                text(document.terminal),
-                text(user),
+                name.clone(),
+                terminal.clone(),
+                user.clone(),
                 Value::Int(decoded.occurred_at),
                 Value::Int(decoded.recorded_at),
-                text(document.reason),
+                reason.clone(),
                 document.reversal_of.map(|position| Value::Int(position.cast_signed())).into(),
                 document.other_shop.map(Value::Int).into(),
             ];

@@ -145,17 +145,17 @@ fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 12] {
     [
         Value::Int(decoded.position.get().cast_signed()),
         Value::Int(sale.shop_id),
-        Value::Text(sale.numero_facture.clone()),
+        Value::text(&*sale.numero_facture),
         Value::Int(sale.sold_at.timestamp_micros()),
         Value::Word(sale.timezone.name()),
         Value::Int(sale.montant_total.hundredths()),
         Value::Word(sale.mode_paiement.as_str()),
         Value::Int(i64::from(sale.paye)),
         Value::Int(0),
-        Value::Text(sale.terminal_name.clone()),
+        Value::text(&*sale.terminal_name),
         // A list of plain structs always serialises.
-        Value::Text(serde_json::to_string(&lignes).unwrap_or_default()),
-        Value::Text(sale.fingerprint.clone()),
+        Value::text(serde_json::to_string(&lignes).unwrap_or_default()),
+        Value::text(&*sale.fingerprint),
     ]
 }
 
@@ -228,15 +228,15 @@ impl Sums {
 
     fn into_changes(self, changes: &mut Changes) {
         let day = |((shop, date), (count, amount)): ((i64, NaiveDate), Sum)| {
-            [Value::Int(shop), Value::Text(date.to_string()), Value::Int(count), Value::Int(amount)]
+            [Value::Int(shop), Value::text(date.to_string()), Value::Int(count), Value::Int(amount)]
         };
         changes.upsert(&DAYS, self.days.into_iter().map(day));
         let mode = |((shop, month, mode), (count, amount)): ((i64, String, &'static str), Sum)| {
-            [Value::Int(shop), Value::Text(month), Value::Word(mode), Value::Int(count), Value::Int(amount)]
+            [Value::Int(shop), Value::text(month), Value::Word(mode), Value::Int(count), Value::Int(amount)]
         };
         changes.upsert(&MODES, self.modes.into_iter().map(mode));
         let article = |((shop, month, article), (count, amount)): ((i64, String, i64), Sum)| {
-            [Value::Int(shop), Value::Text(month), Value::Int(article), Value::Int(count), Value::Int(amount)]
+            [Value::Int(shop), Value::text(month), Value::Int(article), Value::Int(count), Value::Int(amount)]
         };
         changes.upsert(&ARTICLES, self.articles.into_iter().map(article));
     }
