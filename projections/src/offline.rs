@@ -14,7 +14,8 @@ use daybook_eventlog::{Log, Position};
 /// Is told of each batch: the projection's name, and the position that it has come to.
 pub type Told = Arc<dyn Fn(&'static str, Position) + Send + Sync>;
 
-/// Brings `projections` in `models` up to the log's present head, calling `told` after each batch.
+/// Brings `projections` in `models` up to the log's present head, calling `told` after each batch. Those that had
+/// stopped try again, as at a server's start.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -26,7 +27,11 @@ pub async fn catch_up(
 ) -> Result<Progress, ReadModelsError> {
     let copies = models.prepare(&projections, source(log).await?).await?;
     let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
-    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| Follower::new(projection, copy));
+    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| {
+        let mut follower = Follower::new(projection, copy);
+        follower.try_again();
+        follower
+    });
     let observer = Arc::new(Both(progress.clone(), told));
     let mut followers = Followers::new(log.clone(), followers.collect(), observer);
     followers.follow_to(log.head()).await;
@@ -94,6 +99,25 @@ pub async fn rebuild(
         rebuilt.push(Rebuilt { name, failure });
     }
     Ok(rebuilt)
+}
+
+/// Gives up the rebuilds of those of `projections` that are `wanted`; answers their names.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn cancel(
+    models: &ReadModels,
+    projections: &[Arc<dyn Projection>],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<&'static str>, ReadModelsError> {
+    let mut given_up = Vec::new();
+    for (projection, copy) in models.unfinished(projections).await? {
+        if wanted(projection.name()) {
+            models.give_up(&copy).await;
+            given_up.push(projection.name());
+        }
+    }
+    Ok(given_up)
 }
 
 /// A read model beside a fresh build of it.

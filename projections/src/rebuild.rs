@@ -379,7 +379,7 @@ pub(crate) async fn build(
             Ok(copy) => {
                 let mut follower = Follower::new(projection, copy);
                 // The build that goes on may be one that takes the event.
-                follower.checkpoint.fault = None;
+                follower.try_again();
                 followers.push((name, follower));
             }
             Err(error) => {

@@ -107,7 +107,7 @@ impl Runner {
         for (projection, copy) in projections.iter().zip(copies) {
             let mut follower = Follower::new(Arc::clone(projection), copy);
             // A fault is looked at again at each start: the build may be one that takes the event.
-            if let Some((position, _)) = follower.checkpoint.fault.take() {
+            if let Some((position, _)) = follower.try_again() {
                 tracing::info!(projection = follower.name(), %position, "trying again where it stopped");
             }
             followers.push(follower);

@@ -334,6 +334,30 @@ async fn an_event_that_cannot_be_taken_stops_its_projections_alone_and_visibly()
 }
 
 #[tokio::test]
+async fn the_command_line_resumes_what_stopped_and_gives_up_what_was_being_rebuilt() {
+    let server = Server::start().await;
+    let (shop, _) = usual_shop(&server).await;
+    shop.movements(PHONE).await;
+    let place = server.stop().await.place;
+    let catalog = place.data().join(daybook_projections::READ_MODELS_FOLDER).join("catalog.sqlite3");
+    tamper(
+        catalog,
+        "INSERT INTO copies VALUES ('sales', 2, (SELECT version FROM copies WHERE name = 'sales'), 'building')",
+    );
+    let (code, text) = run(&place, &["projections", "cancel", "shops"]);
+    assert!(code == Some(0) && text.contains("nothing is being rebuilt"), "{text}");
+    let (code, text) = run(&place, &["projections", "cancel"]);
+    assert!(code == Some(0) && text.contains("sales: its rebuild is given up"), "{text}");
+
+    let position = write_nonsense(&place).await;
+    let (code, text) = run(&place, &["projections", "resume"]);
+    assert!(code == Some(1) && text.contains(&format!("sales: stops at the event at position {position}")), "{text}");
+    assert!(text.contains(&format!("library: at position {position}")), "{text}");
+    let (code, text) = run(&place, &["projections", "list"]);
+    assert!(code == Some(0) && text.contains(&format!("stopped at the event at position {position}")), "{text}");
+}
+
+#[tokio::test]
 async fn a_mended_read_model_goes_on_where_it_stopped() {
     let server = Server::start().await;
     let (shop, till) = usual_shop(&server).await;
@@ -421,6 +445,10 @@ async fn the_command_line_lists_verifies_and_rebuilds() {
     assert_eq!(code, Some(0), "{text}");
     let left: Vec<_> = std::fs::read_dir(place.data()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".verify")), "{left:?}");
+    let (code, text) = run(&place, &["projections", "cancel"]);
+    assert!(code == Some(0) && text.contains("nothing is being rebuilt"), "{text}");
+    let (code, text) = run(&place, &["projections", "resume"]);
+    assert!(code == Some(0) && text.contains("sales: at position "), "{text}");
     let (code, text) = run(&place, &["projections", "rebuild", "nothing"]);
     assert!(code == Some(2) && text.contains("possible values"), "{text}");
     let server = place.serve(&[]).await;

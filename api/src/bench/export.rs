@@ -64,7 +64,7 @@ async fn measure(log: &Log, format: Format, folder: &Path) -> Result<Row, Failed
     for _ in 0..TURNS {
         limits.add(replay_all(log).await?);
         memory::forget_peak()?;
-        let export = Export { format, after: Position::START, filter: Filter::all() };
+        let export = Export { format, after: Position::START, until: log.head(), filter: Filter::all() };
         let started = std::time::Instant::now();
         let exported = export.run(log, Output::open(Some(&out), true)?).await?;
         rates.add(per_second(log.head().get(), started));

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use daybook_eventlog::{Filter, Position, StreamId};
 
@@ -21,7 +22,7 @@ use crate::settings::SettingsArgs;
 /// Writes the log's events to a file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  daybook log export --out log.ndjson\n  daybook log export | gzip > log.ndjson.gz\n  daybook log export --format parquet --out log.parquet\n  daybook log export --types SaleRecorded,SaleCancelled --after 120000\n  daybook log export --stream shop-2 | jq -c .data\n\nOnly an export of everything (without --after, --types, --category, --stream) can be imported."
+    after_help = "Examples:\n  daybook log export --out log.ndjson\n  daybook log export | gzip > log.ndjson.gz\n  daybook log export --format parquet --out log.parquet\n  daybook log export --types SaleRecorded,SaleCancelled --after 120000\n  daybook log export --stream shop-2 | jq -c .data\n  daybook log export --from 2026-11-20T00:00:00Z --to 2026-11-21T00:00:00Z\n\nOnly an export of everything (without --after, --from, --to, --types, --category, --stream) can be imported."
 )]
 pub struct ExportArgs {
     /// How events are written
@@ -30,6 +31,12 @@ pub struct ExportArgs {
     /// Only events above this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
+    /// Only events recorded at this time or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    from: Option<DateTime<Utc>>,
+    /// Only events recorded before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    to: Option<DateTime<Utc>>,
     /// Only events of these types, by commas
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     types: Vec<String>,
@@ -63,12 +70,20 @@ impl ExportArgs {
             categories: self.category.into_iter().collect(),
             stream: self.stream.map(StreamId::from),
         };
-        let export = Export { format: self.format, after: Position::new(self.after), filter };
+        let before_from = match self.from {
+            Some(from) => log.last_before(from).await?,
+            None => Position::START,
+        };
+        let until = match self.to {
+            Some(to) => log.last_before(to).await?,
+            None => log.head(),
+        };
+        let export = Export { format: self.format, after: Position::new(self.after).max(before_from), until, filter };
         let exported = export.run(&log, output).await;
         log.close().await;
         if let Some(exported) = exported? {
             let summary = summary(exported.events, exported.bytes, exported.took);
-            tell(&format!("exported {summary}, up to position {}", log.head()));
+            tell(&format!("exported {summary}, up to position {until}"));
         }
         Ok(())
     }

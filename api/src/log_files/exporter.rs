@@ -26,6 +26,8 @@ pub(crate) struct Export {
     pub(crate) format: Format,
     /// Only events above this position.
     pub(crate) after: Position,
+    /// Only events up to this one.
+    pub(crate) until: Position,
     pub(crate) filter: Filter,
 }
 
@@ -73,6 +75,7 @@ impl Export {
             ("daybook.format", "1".to_owned()),
             ("daybook.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("daybook.after", self.after.to_string()),
+            ("daybook.until", self.until.to_string()),
             ("daybook.head", log.head().to_string()),
             ("daybook.types", self.filter.types.join(",")),
             ("daybook.category", self.filter.categories.join(",")),
@@ -101,17 +104,17 @@ impl Export {
     ) -> Result<Option<Exported>, Failed> {
         let (to_writer, parts) = mpsc::channel(PARTS_WAITING_MAX);
         let writer = tokio::task::spawn_blocking(move || write(Parts(parts)));
-        let after = self.after;
-        let progress = Progress::new("exporting", Unit::Events, log.head().get().saturating_sub(after.get()));
-        let mut read = std::pin::pin!(log.parts(after, log.head(), self.filter.clone(), P::default, add));
+        let (after, until) = (self.after, self.until);
+        let progress = Progress::new("exporting", Unit::Events, until.get().saturating_sub(after.get()));
+        let mut read = std::pin::pin!(log.parts(after, until, self.filter.clone(), P::default, add));
         let mut events = 0;
-        while let Some((until, part)) = read.try_next().await? {
+        while let Some((reached, part)) = read.try_next().await? {
             events += events_of(&part);
             if to_writer.send(Some(part)).await.is_err() {
                 // It says why when it is asked.
                 break;
             }
-            progress.at(until.get().saturating_sub(after.get()));
+            progress.at(reached.get().saturating_sub(after.get()));
         }
         // The same: a writer that has given up says why below.
         let _ = to_writer.send(None).await;

@@ -95,6 +95,16 @@ impl Follower {
         }
     }
 
+    /// Forgets that it stopped, and answers where and why it had.
+    pub(crate) fn try_again(&mut self) -> Option<(Position, String)> {
+        let fault = self.checkpoint.fault.take();
+        if fault.is_some() {
+            // What the file says of it is no longer true.
+            self.saved = Position::START;
+        }
+        fault
+    }
+
     /// Stops at `until`.
     pub(crate) fn until(mut self, until: Position) -> Self {
         self.until = until;
@@ -177,12 +187,9 @@ impl Followers {
 
     /// A copy that stopped tries again from where it was.
     pub(crate) fn resume(&mut self, name: &str) -> bool {
-        let Some(follower) = self.find(name).filter(|follower| follower.checkpoint.fault.is_some()) else {
+        if self.find(name).and_then(Follower::try_again).is_none() {
             return false;
-        };
-        follower.checkpoint.fault = None;
-        // What the file says of the fault is no longer true.
-        follower.saved = Position::START;
+        }
         if let Some(follower) = self.all.iter().find(|follower| follower.name() == name) {
             self.tell(follower);
         }
