@@ -24,7 +24,7 @@ use crate::{
 /// What is left for the one who takes the copy over, at most, unless the log grows faster than a copy does.
 const HANDOVER_EVENTS: u64 = 2_048;
 /// How nice the thread is: of two that want the processor, the other one gets nearly all of it.
-const NICENESS: i32 = 15;
+const NICENESS: i32 = 19;
 /// How long to wait before something is tried again that may pass.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -375,7 +375,7 @@ pub(crate) async fn build(
     let mut followers = Vec::with_capacity(copies.len());
     for (projection, id) in copies {
         let name = projection.name();
-        match models.open_copy(id, &*projection).await {
+        match models.open_build(id, &*projection).await {
             Ok(copy) => {
                 let mut follower = Follower::new(projection, copy);
                 // The build that goes on may be one that takes the event.
@@ -412,16 +412,27 @@ pub(crate) async fn build(
             break;
         }
     }
+    let mut whole = Vec::new();
     for name in names {
         let outcome = match followers.find(name) {
             None => Built::GivenUp,
             Some(follower) if follower.checkpoint.fault.is_some() => Built::Stopped(follower.checkpoint.clone()),
             Some(_) if is_interrupted => Built::Interrupted,
-            Some(_) => Built::Whole,
+            Some(follower) => {
+                whole.push((name, follower.id.clone()));
+                continue;
+            }
         };
         built.push((name, outcome));
     }
     followers.close().await;
+    for (name, copy) in whole {
+        let outcome = match models.sync(&copy) {
+            Ok(()) => Built::Whole,
+            Err(error) => Built::Failed { reason: format!("it could not be put on the disk: {error}"), may_pass: true },
+        };
+        built.push((name, outcome));
+    }
     built
 }
 

@@ -282,6 +282,30 @@ async fn a_rebuild_that_is_killed_goes_on_and_ends_equal_to_the_log() {
     files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
 }
 
+#[tokio::test]
+async fn a_rebuild_begins_anew_after_the_system_went_down() {
+    let mut server = Server::start().await;
+    let (shop, _) = busy_shop(&server, 20).await;
+    // Killed before it has taken over.
+    let place = loop {
+        assert!([202, 409].contains(&rebuild(&server.admin(), "stock_ledger").await));
+        let place = server.kill();
+        let catalog = place.data().join(daybook_projections::READ_MODELS_FOLDER).join("catalog.sqlite3");
+        let catalog = Connection::open(catalog).unwrap();
+        if catalog.execute("UPDATE builds SET boot = 'an earlier one' WHERE name = 'stock_ledger'", []).unwrap() == 1 {
+            break place;
+        }
+        server = place.serve(&[]).await;
+    };
+    let server = place.serve(&[]).await;
+    assert!(server.said().contains("the system was restarted: its rebuild begins anew"), "{}", server.said());
+    let shop = shop.on(&server);
+    settled(&shop.admin).await;
+    assert_eq!(shop.movements(PHONE).await.len(), 2_002);
+    let stopped = server.stop().await;
+    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
 /// Writes an event past the server, which no build can read.
 async fn write_nonsense(place: &Place) -> u64 {
     let log = Log::open(place.data()).await.unwrap();

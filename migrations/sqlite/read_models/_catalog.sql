@@ -16,3 +16,12 @@ CREATE TABLE IF NOT EXISTS copies (
     state      TEXT    NOT NULL CHECK (state IN ('served', 'building', 'retired')),
     PRIMARY KEY (name, generation)
 ) STRICT, WITHOUT ROWID;
+
+-- Copies that are being built do without syncs. What the system had not written yet is lost when it goes down, and
+-- such a copy is then begun anew. boot: the start of the system since which the copy has been built.
+CREATE TABLE IF NOT EXISTS builds (
+    name       TEXT    NOT NULL,
+    generation INTEGER NOT NULL,
+    boot       TEXT    NOT NULL,
+    PRIMARY KEY (name, generation)
+) STRICT, WITHOUT ROWID;

@@ -112,7 +112,7 @@ impl Catalog {
 
     /// Forgets every copy and the log that they were of.
     pub(crate) async fn clear(&mut self) -> Result<(), ReadModelsError> {
-        sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM copies; DELETE FROM source; COMMIT")
+        sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM copies; DELETE FROM builds; DELETE FROM source; COMMIT")
             .execute(&mut self.connection)
             .await?;
         Ok(())
@@ -137,6 +137,29 @@ impl Catalog {
         Ok(CopyId { name: projection.name().to_owned(), generation })
     }
 
+    /// Notes since which start of the system a copy has been built.
+    pub(crate) async fn note_boot(&mut self, id: &CopyId, boot: &str) -> Result<(), ReadModelsError> {
+        sqlx::query(
+            "INSERT INTO builds VALUES ($1, $2, $3) ON CONFLICT (name, generation) DO UPDATE SET boot = excluded.boot",
+        )
+        .bind(&id.name)
+        .bind(id.generation)
+        .bind(boot)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// The start of the system since which a copy has been built.
+    pub(crate) async fn boot(&mut self, id: &CopyId) -> Result<Option<String>, ReadModelsError> {
+        let boot = sqlx::query_scalar("SELECT boot FROM builds WHERE name = $1 AND generation = $2")
+            .bind(&id.name)
+            .bind(id.generation)
+            .fetch_optional(&mut self.connection)
+            .await?;
+        Ok(boot)
+    }
+
     /// From now on `id` is the one of its name that is served.
     pub(crate) async fn serve(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
         let served = sqlx::query(
@@ -155,11 +178,14 @@ impl Catalog {
     }
 
     pub(crate) async fn remove(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
-        sqlx::query("DELETE FROM copies WHERE name = $1 AND generation = $2")
-            .bind(&id.name)
-            .bind(id.generation)
-            .execute(&mut self.connection)
-            .await?;
+        for table in ["copies", "builds"] {
+            let delete = format!("DELETE FROM {table} WHERE name = $1 AND generation = $2");
+            sqlx::query(sqlx::AssertSqlSafe(delete))
+                .bind(&id.name)
+                .bind(id.generation)
+                .execute(&mut self.connection)
+                .await?;
+        }
         Ok(())
     }
 }

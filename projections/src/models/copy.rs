@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use daybook_eventlog::Position;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteSynchronous};
 
 use super::{
     ReadModelsError,
@@ -15,6 +15,15 @@ use crate::{
     table::{Changes, Value},
 };
 
+/// When what is written to a copy is on the disk for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synced {
+    /// As the engine needs it to keep the file whole, whatever happens.
+    AtCheckpoints,
+    /// When it is built: whoever builds it syncs the file then. Syncs of a build would hold up those of the log.
+    AtTheEnd,
+}
+
 /// The writing end of a copy.
 pub(crate) struct ProjectionCopy {
     pub(crate) id: CopyId,
@@ -25,11 +34,20 @@ pub(crate) struct ProjectionCopy {
 
 impl ProjectionCopy {
     /// Opens the copy's file in `folder`, or makes it with the projection's tables.
-    pub(crate) async fn open(folder: &Path, id: CopyId, projection: &dyn Projection) -> Result<Self, ReadModelsError> {
+    pub(crate) async fn open(
+        folder: &Path,
+        id: CopyId,
+        projection: &dyn Projection,
+        synced: Synced,
+    ) -> Result<Self, ReadModelsError> {
         // Nobody else writes it; a foreign lock is waited out by whoever writes, not here.
         let options = options(&id.file(folder))
             .create_if_missing(true)
             .busy_timeout(Duration::from_secs(1))
+            .synchronous(match synced {
+                Synced::AtCheckpoints => SqliteSynchronous::Normal,
+                Synced::AtTheEnd => SqliteSynchronous::Off,
+            })
             .pragma("cache_size", "-32768");
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_copy.sql"))

@@ -27,7 +27,7 @@ use self::catalog::{Catalog, CopyState, Entry};
 pub use self::rows::{Differences, Standing};
 pub(crate) use self::{
     catalog::{Checkpoint, CopyId},
-    copy::ProjectionCopy,
+    copy::{ProjectionCopy, Synced},
 };
 use crate::Projection;
 
@@ -235,7 +235,7 @@ impl ReadModels {
         // A served one before retired ones: an older build finds its copy while a newer one is still being built.
         let preferred = |entry: &&Entry| (entry.state == CopyState::Served, entry.id.generation);
         if let Some(entry) = entries.iter().filter(of_this).max_by_key(preferred) {
-            match ProjectionCopy::open(&self.folder.path, entry.id.clone(), projection).await {
+            match ProjectionCopy::open(&self.folder.path, entry.id.clone(), projection, Synced::AtCheckpoints).await {
                 Ok(copy) => {
                     if entry.state != CopyState::Served {
                         catalog.serve(&copy.id).await?;
@@ -257,7 +257,7 @@ impl ReadModels {
         tracing::info!(projection = projection.name(), version = projection.version(), "making its tables");
         // Not served before its tables are there.
         let id = self.new_copy(catalog, projection, CopyState::Retired).await?;
-        let copy = ProjectionCopy::open(&self.folder.path, id, projection).await?;
+        let copy = ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtCheckpoints).await?;
         catalog.serve(&copy.id).await?;
         Ok(copy)
     }
@@ -314,12 +314,19 @@ impl ReadModels {
         &self,
         projections: &[Arc<dyn Projection>],
     ) -> Result<Vec<(Arc<dyn Projection>, CopyId)>, ReadModelsError> {
-        let entries = self.folder.catalog.lock().await.entries().await?;
-        let building = entries.into_iter().filter(|entry| entry.state == CopyState::Building).filter_map(|entry| {
-            let projection = projections.iter().find(|projection| projection.name() == entry.id.name)?;
-            Some((Arc::clone(projection), entry.id))
-        });
-        Ok(building.collect())
+        let mut catalog = self.folder.catalog.lock().await;
+        let mut unfinished = Vec::new();
+        for entry in catalog.entries().await?.into_iter().filter(|entry| entry.state == CopyState::Building) {
+            let known = projections.iter().find(|projection| projection.name() == entry.id.name);
+            let Some(projection) = known else { continue };
+            // What the system had not written when it went down may be missing in the middle of the file.
+            if catalog.boot(&entry.id).await?.is_some_and(|since| since != boot()) {
+                tracing::info!(projection = projection.name(), "the system was restarted: its rebuild begins anew");
+                self.remove_files(&entry.id)?;
+            }
+            unfinished.push((Arc::clone(projection), entry.id));
+        }
+        Ok(unfinished)
     }
 
     /// A copy to be built beside the one that is served.
@@ -334,7 +341,24 @@ impl ReadModels {
         id: CopyId,
         projection: &dyn Projection,
     ) -> Result<ProjectionCopy, ReadModelsError> {
-        ProjectionCopy::open(&self.folder.path, id, projection).await
+        ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtCheckpoints).await
+    }
+
+    /// The writing end of a copy that is being built, which does without syncs until [`sync`](Self::sync).
+    pub(crate) async fn open_build(
+        &self,
+        id: CopyId,
+        projection: &dyn Projection,
+    ) -> Result<ProjectionCopy, ReadModelsError> {
+        self.folder.catalog.lock().await.note_boot(&id, &boot()).await?;
+        ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtTheEnd).await
+    }
+
+    /// Puts a closed copy that was built on the disk. Blocks for as long as that takes.
+    pub(crate) fn sync(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        let path = id.file(&self.folder.path);
+        let synced = std::fs::File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(|source| ReadModelsError::Folder { path, source })
     }
 
     /// `id` is served from now on: queries that begin after this see it and nothing of the one before, those under
@@ -416,6 +440,12 @@ impl ReadModels {
         self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.0));
         before
     }
+}
+
+/// Names this start of the system; another one each time where the system does not say.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }
 
 /// What every connection to a file of the read models has in common.
