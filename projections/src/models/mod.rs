@@ -16,6 +16,7 @@ use std::{
 };
 
 use daybook_eventlog::{Position, ReadError};
+use futures::future::join_all;
 use sqlx::{
     Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -105,6 +106,14 @@ pub struct Reading(Arc<Served>);
 struct Served {
     pool: SqlitePool,
     copies: Vec<CopyId>,
+}
+
+impl Reading {
+    /// Opens all connections, so that nobody who reads has to wait for that.
+    async fn warm(&self) {
+        // What cannot be opened shows when it is needed.
+        drop(join_all((0..READERS_MAX).map(|_| self.acquire())).await);
+    }
 }
 
 impl Deref for Reading {
@@ -214,7 +223,7 @@ impl ReadModels {
             served.push(self.open_served(&mut catalog, &entries, &**projection).await?);
         }
         drop(catalog);
-        drop(self.swap(served.iter().map(|copy| copy.id.clone()).collect()));
+        drop(self.swap(reading(&self.folder.path, served.iter().map(|copy| copy.id.clone()).collect())));
         // What cannot be read is better known now than at the first request.
         drop(self.served().acquire().await?);
         Ok(served)
@@ -370,7 +379,9 @@ impl ReadModels {
             Some(copy) => *copy = id.clone(),
             None => copies.push(id.clone()),
         }
-        drop(self.swap(copies));
+        let fresh = reading(&self.folder.path, copies);
+        fresh.warm().await;
+        drop(self.swap(fresh));
         let models = self.clone();
         let name = id.name.clone();
         tokio::spawn(async move { models.forget_retired(&name).await });
@@ -433,8 +444,7 @@ impl ReadModels {
         Ok(())
     }
 
-    fn swap(&self, copies: Vec<CopyId>) -> Reading {
-        let fresh = reading(&self.folder.path, copies);
+    fn swap(&self, fresh: Reading) -> Reading {
         let before =
             std::mem::replace(&mut *self.folder.reading.write().unwrap_or_else(PoisonError::into_inner), fresh);
         self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.0));
