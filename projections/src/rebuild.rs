@@ -427,7 +427,7 @@ pub(crate) async fn build(
     }
     followers.close().await;
     for (name, copy) in whole {
-        let outcome = match models.sync(&copy) {
+        let outcome = match models.sync(&copy).await {
             Ok(()) => Built::Whole,
             Err(error) => Built::Failed { reason: format!("it could not be put on the disk: {error}"), may_pass: true },
         };

@@ -5,23 +5,22 @@
 //! is written, by all copies side by side.
 
 mod fold;
+mod follower;
 mod read;
 mod write;
 
 use std::{sync::Arc, time::Duration};
 
 use daybook_eventlog::{Log, Position, ReadError};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
+pub(crate) use self::follower::Follower;
 use self::{
     fold::{Folded, fold_all},
     read::{Events, Page, Pages, read_ahead},
     write::{Write, Writes, Written},
 };
-use crate::{
-    Changes, Projection,
-    models::{Checkpoint, CopyId, ProjectionCopy},
-};
+use crate::{Changes, models::Checkpoint};
 
 /// Events written in one transaction when catching up; a few at a time when live. Of more of them, more touch the same
 /// rows and pages, which are written once; but all of them, decoded and as rows, are in memory.
@@ -58,65 +57,6 @@ pub(crate) trait Observer: Send + Sync {
     /// A copy was left out because nobody wants it.
     fn left_out(&self, name: &'static str) {
         let _ = name;
-    }
-}
-
-/// A copy, and how far it is: `saved ≤ checkpoint.position ≤ folded ≤ until`.
-pub(crate) struct Follower {
-    pub(crate) projection: Arc<dyn Projection>,
-    pub(crate) id: CopyId,
-    copy: Arc<Mutex<ProjectionCopy>>,
-    /// What the file says.
-    saved: Position,
-    /// Everything up to here is applied.
-    pub(crate) checkpoint: Checkpoint,
-    /// Everything up to here is folded, and on its way into the file.
-    folded: Position,
-    /// Nothing after it is applied.
-    until: Position,
-    /// Its file cannot be written: others do not wait for it any more.
-    pub(crate) is_stuck: bool,
-}
-
-impl Follower {
-    /// A copy that goes on from where its file says it is.
-    pub(crate) fn new(projection: Arc<dyn Projection>, copy: ProjectionCopy) -> Self {
-        let checkpoint = copy.stored().clone();
-        let position = checkpoint.position;
-        Self {
-            projection,
-            id: copy.id.clone(),
-            copy: Arc::new(Mutex::new(copy)),
-            saved: position,
-            checkpoint,
-            folded: position,
-            until: Position::new(u64::MAX),
-            is_stuck: false,
-        }
-    }
-
-    /// Forgets that it stopped, and answers where and why it had.
-    pub(crate) fn try_again(&mut self) -> Option<(Position, String)> {
-        let fault = self.checkpoint.fault.take();
-        if fault.is_some() {
-            // What the file says of it is no longer true.
-            self.saved = Position::START;
-        }
-        fault
-    }
-
-    /// Stops at `until`.
-    pub(crate) fn until(mut self, until: Position) -> Self {
-        self.until = until;
-        self
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.projection.name()
-    }
-
-    pub(crate) fn is_working(&self) -> bool {
-        self.checkpoint.fault.is_none() && self.checkpoint.position < self.until
     }
 }
 
@@ -450,12 +390,15 @@ impl Followers {
 
     /// Leaves out what nobody wants any more.
     fn part_unwanted(&mut self) -> bool {
+        if self.all.iter().all(|follower| self.observer.wants(follower.name())) {
+            return false;
+        }
         let observer = Arc::clone(&self.observer);
         let unwanted = self.part(|follower| !observer.wants(follower.name()));
         for follower in &unwanted {
             observer.left_out(follower.name());
         }
-        !unwanted.is_empty()
+        true
     }
 
     /// Tells where a copy is.

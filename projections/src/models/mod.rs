@@ -6,78 +6,45 @@
 
 mod catalog;
 mod copy;
+mod error;
+mod reading;
 mod rows;
 
 use std::{
-    ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
-use daybook_eventlog::{Position, ReadError};
-use futures::future::join_all;
+use daybook_eventlog::Position;
 use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::catalog::{Catalog, CopyState, Entry};
-pub use self::rows::{Differences, Standing};
+use self::{
+    catalog::{Catalog, CopyState, Entry},
+    reading::Served,
+};
 pub(crate) use self::{
     catalog::{Checkpoint, CopyId},
     copy::{ProjectionCopy, Synced},
+};
+pub use self::{
+    error::ReadModelsError,
+    reading::Reading,
+    rows::{Differences, Standing},
 };
 use crate::Projection;
 
 /// The read models' folder in the data folder. It may be deleted while nothing runs: the next start builds it anew.
 pub const READ_MODELS_FOLDER: &str = "read-models";
 
-const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a retired copy is looked at for whether somebody still reads it.
 const RETIRED_LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// Why the read models could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadModelsError {
-    /// The engine failed.
-    #[error("the read models could not be reached")]
-    Storage(#[from] sqlx::Error),
-    /// Their folder or a file in it could not be used.
-    #[error("cannot use {path}")]
-    Folder {
-        /// What was tried.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The log they are built from could not be read.
-    #[error("the log to build the read models from could not be read")]
-    Log(#[source] ReadError),
-    /// What is stored cannot be.
-    #[error("the read models are damaged: {0}; stop the server and delete their folder to build them anew")]
-    Corrupt(String),
-}
-
-impl ReadModelsError {
-    /// Whether what is in the way may pass by itself: a full disk, a busy file. Trying again would not help otherwise.
-    pub(crate) fn may_pass(&self) -> bool {
-        /// SQLite's primary result codes BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL.
-        const OF_THE_MOMENT: [i32; 8] = [5, 6, 7, 9, 10, 13, 14, 15];
-        match self {
-            Self::Storage(sqlx::Error::Database(error)) => {
-                let code = error.code().and_then(|code| code.parse::<i32>().ok());
-                code.is_some_and(|code| OF_THE_MOMENT.contains(&(code & 0xff)))
-            }
-            Self::Storage(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) | Self::Folder { .. } | Self::Log(_) => true,
-            Self::Storage(_) | Self::Corrupt(_) => false,
-        }
-    }
-}
 
 /// The read models' tables. Cheap to clone.
 pub struct ReadModels {
@@ -97,31 +64,6 @@ struct Folder {
     reading: RwLock<Reading>,
     /// What was served before, as long as somebody reads it.
     earlier: std::sync::Mutex<Vec<Weak<Served>>>,
-}
-
-/// Connections to the copies that are served at this moment; while one is held, they stay there.
-#[derive(Clone)]
-pub struct Reading(Arc<Served>);
-
-struct Served {
-    pool: SqlitePool,
-    copies: Vec<CopyId>,
-}
-
-impl Reading {
-    /// Opens all connections, so that nobody who reads has to wait for that.
-    async fn warm(&self) {
-        // What cannot be opened shows when it is needed.
-        drop(join_all((0..READERS_MAX).map(|_| self.acquire())).await);
-    }
-}
-
-impl Deref for Reading {
-    type Target = SqlitePool;
-
-    fn deref(&self) -> &SqlitePool {
-        &self.0.pool
-    }
 }
 
 impl ReadModels {
@@ -156,7 +98,7 @@ impl ReadModels {
         let served = |entry: Entry| (entry.state == CopyState::Served).then_some(entry.id);
         let mut copies: Vec<CopyId> = catalog.entries().await?.into_iter().filter_map(served).collect();
         copies.retain(|copy| copy.file(&path).exists());
-        let reading = RwLock::new(reading(&path, copies));
+        let reading = RwLock::new(Reading::of(&path, copies));
         let folder = Folder { path, catalog: Mutex::new(catalog), reading, earlier: std::sync::Mutex::default() };
         Ok(Self::of(Arc::new(folder)))
     }
@@ -181,12 +123,6 @@ impl ReadModels {
     /// Connections to what is served now.
     fn served(&self) -> Reading {
         self.folder.reading.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The folder.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.folder.path
     }
 
     /// Closes the connections of readers.
@@ -223,9 +159,10 @@ impl ReadModels {
             served.push(self.open_served(&mut catalog, &entries, &**projection).await?);
         }
         drop(catalog);
-        drop(self.swap(reading(&self.folder.path, served.iter().map(|copy| copy.id.clone()).collect())));
+        let fresh = Reading::of(&self.folder.path, served.iter().map(|copy| copy.id.clone()).collect());
         // What cannot be read is better known now than at the first request.
-        drop(self.served().acquire().await?);
+        drop(fresh.acquire().await?);
+        self.swap(fresh);
         Ok(served)
     }
 
@@ -259,7 +196,7 @@ impl ReadModels {
                         "its file is damaged: building it anew"
                     );
                     catalog.remove(&entry.id).await?;
-                    self.remove_files(&entry.id)?;
+                    self.remove_files(&entry.id).await?;
                 }
             }
         }
@@ -279,7 +216,7 @@ impl ReadModels {
     ) -> Result<CopyId, ReadModelsError> {
         let id = catalog.add(projection, state).await?;
         // A crash may have left the file of an older copy with this number: a new one begins with nothing.
-        self.remove_files(&id)?;
+        self.remove_files(&id).await?;
         Ok(id)
     }
 
@@ -331,7 +268,7 @@ impl ReadModels {
             // What the system had not written when it went down may be missing in the middle of the file.
             if catalog.boot(&entry.id).await?.is_some_and(|since| since != boot()) {
                 tracing::info!(projection = projection.name(), "the system was restarted: its rebuild begins anew");
-                self.remove_files(&entry.id)?;
+                self.remove_files(&entry.id).await?;
             }
             unfinished.push((Arc::clone(projection), entry.id));
         }
@@ -363,25 +300,23 @@ impl ReadModels {
         ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtTheEnd).await
     }
 
-    /// Puts a closed copy that was built on the disk. Blocks for as long as that takes.
-    pub(crate) fn sync(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        let path = id.file(&self.folder.path);
-        let synced = std::fs::File::open(&path).and_then(|file| file.sync_all());
-        synced.map_err(|source| ReadModelsError::Folder { path, source })
+    /// Puts a closed copy that was built on the disk.
+    pub(crate) async fn sync(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        on_files(id.file(&self.folder.path), |file| std::fs::File::open(file)?.sync_all()).await
     }
 
     /// `id` is served from now on: queries that begin after this see it and nothing of the one before, those under
     /// way see the one before and nothing of it.
     pub(crate) async fn take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
         self.folder.catalog.lock().await.serve(id).await?;
-        let mut copies = self.served().0.copies.clone();
+        let mut copies = self.served().copies().to_vec();
         match copies.iter_mut().find(|copy| copy.name == id.name) {
             Some(copy) => *copy = id.clone(),
             None => copies.push(id.clone()),
         }
-        let fresh = reading(&self.folder.path, copies);
+        let fresh = Reading::of(&self.folder.path, copies);
         fresh.warm().await;
-        drop(self.swap(fresh));
+        self.swap(fresh);
         let models = self.clone();
         let name = id.name.clone();
         tokio::spawn(async move { models.forget_retired(&name).await });
@@ -421,7 +356,7 @@ impl ReadModels {
 
     /// Files first: there may be no room left to change the catalog. An entry without a file is a copy at the start.
     async fn throw_away(&self, catalog: &mut Catalog, id: &CopyId) {
-        if let Err(error) = self.remove_files(id) {
+        if let Err(error) = self.remove_files(id).await {
             tracing::warn!(%error, "what is left of a copy goes at the next start");
         }
         if let Err(error) = catalog.remove(id).await {
@@ -429,27 +364,36 @@ impl ReadModels {
         }
     }
 
-    fn remove_files(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+    async fn remove_files(&self, id: &CopyId) -> Result<(), ReadModelsError> {
         let file = id.file(&self.folder.path);
-        for suffix in ["-wal", "-shm", ""] {
-            let mut name = file.clone().into_os_string();
-            name.push(suffix);
-            match std::fs::remove_file(&name) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ReadModelsError::Folder { path: name.into(), source });
+        on_files(file, |file| {
+            ["-wal", "-shm", ""].into_iter().try_for_each(|suffix| {
+                let mut name = file.as_os_str().to_owned();
+                name.push(suffix);
+                match std::fs::remove_file(name) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                    removed => removed,
                 }
-                _ => {}
-            }
-        }
-        Ok(())
+            })
+        })
+        .await
     }
 
-    fn swap(&self, fresh: Reading) -> Reading {
+    fn swap(&self, fresh: Reading) {
         let before =
             std::mem::replace(&mut *self.folder.reading.write().unwrap_or_else(PoisonError::into_inner), fresh);
-        self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.0));
-        before
+        self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(before.downgrade());
     }
+}
+
+/// What may take as long as a file is large.
+async fn on_files(
+    path: PathBuf,
+    work: impl FnOnce(&Path) -> std::io::Result<()> + Send + 'static,
+) -> Result<(), ReadModelsError> {
+    let file = path.clone();
+    let done = tokio::task::spawn_blocking(move || work(&file)).await.unwrap_or_else(|error| Err(error.into()));
+    done.map_err(|source| ReadModelsError::Folder { path, source })
 }
 
 /// Names this start of the system; another one each time where the system does not say.
@@ -477,29 +421,4 @@ fn options(file: &Path) -> SqliteConnectOptions {
 /// A connection that only reads `file`.
 async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnection::connect_with(&options(file).pragma("query_only", "ON")).await
-}
-
-/// Connections that have `copies` attached.
-fn reading(folder: &Path, copies: Vec<CopyId>) -> Reading {
-    let files: Arc<[String]> = copies.iter().map(|copy| copy.file(folder).to_string_lossy().into_owned()).collect();
-    let pool = SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(BUSY_TIMEOUT)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(move |connection, _| {
-            let files = Arc::clone(&files);
-            Box::pin(async move {
-                for (number, file) in files.iter().enumerate() {
-                    let attach = format!("ATTACH DATABASE $1 AS copy_{number}");
-                    sqlx::query(sqlx::AssertSqlSafe(attach)).bind(file).execute(&mut *connection).await?;
-                    let cache = format!("PRAGMA copy_{number}.cache_size = -2048");
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(cache)).execute(&mut *connection).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect_lazy_with(options(&Catalog::file(folder)).pragma("query_only", "ON"));
-    Reading(Arc::new(Served { pool, copies }))
 }
