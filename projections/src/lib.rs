@@ -7,7 +7,9 @@ pub mod library;
 pub mod reading;
 pub mod shop;
 
+mod control;
 mod followers;
+mod live;
 mod models;
 mod offline;
 mod progress;
@@ -21,11 +23,12 @@ mod testing;
 use std::sync::Arc;
 
 pub use self::{
+    control::{ControlError, ProjectionControl},
     models::{Differences, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Reading, Standing},
     offline::{Rebuilt, Told, Verdict, cancel, catch_up, rebuild, verify},
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},
-    runner::{ControlError, ProjectionControl, Runner},
+    runner::Runner,
     table::{Changes, Column, Merge, Table, Value},
 };
 

@@ -16,9 +16,9 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     Progress, Projection, ReadModels, ReadModelsError,
+    control::ProjectionControl,
     followers::{End, Follower, Followers, Observer},
     models::{Checkpoint, CopyId},
-    runner::ProjectionControl,
 };
 
 /// What is left for the one who takes the copy over, at most, unless the log grows faster than a copy does.
