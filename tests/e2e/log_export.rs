@@ -6,11 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamAppend};
 use serde_json::Value;
-use uuid::Uuid;
 
-use crate::support::{Place, Server, world};
+use crate::support::{Place, Server, files, world};
 
 /// Standard output of a command that has to succeed.
 #[track_caller]
@@ -144,19 +142,7 @@ async fn a_file_is_only_replaced_when_that_was_asked_for() {
 #[tokio::test]
 async fn a_reader_of_the_pipe_may_leave() {
     let place = Place::fresh();
-    let log = Log::open(place.data()).await.unwrap();
-    let event = || NewEvent {
-        id: Uuid::new_v4(),
-        event_type: "Noted".into(),
-        schema_version: 1,
-        data: format!("{:?}", "x".repeat(1_000)),
-        metadata: "{}".into(),
-        occurred_at: chrono::Utc::now(),
-    };
-    let events = (0..5_000).map(|_| event()).collect();
-    let part = StreamAppend { stream: "note-1".into(), expected: ExpectedVersion::Any, events };
-    log.append(Append { parts: vec![part], remember: None }).await.unwrap();
-    log.close().await;
+    files::fill(place.data(), 5_000, 1_000).await;
     let mut child = place.command(&["log", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 100];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();

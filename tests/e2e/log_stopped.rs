@@ -5,13 +5,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamAppend};
 use rustix::process::{Pid, Signal, kill_process};
-use uuid::Uuid;
 
 use crate::log_export::{complaint, contents, exported};
 use crate::log_import::{import_from_pipe, more_lines};
-use crate::support::{Place, eventually};
+use crate::support::{Place, eventually, files};
 
 fn stop(child: Child, signal: Signal) -> Output {
     // It may have come to its end by itself.
@@ -22,21 +20,7 @@ fn stop(child: Child, signal: Signal) -> Output {
 /// A place whose log takes a while to write to a file.
 async fn large_log() -> Place {
     let place = Place::fresh();
-    let log = Log::open(place.data()).await.unwrap();
-    for _ in 0..6 {
-        let event = || NewEvent {
-            id: Uuid::new_v4(),
-            event_type: "Noted".into(),
-            schema_version: 1,
-            data: format!("{:?}", "x".repeat(1_000)),
-            metadata: "{}".into(),
-            occurred_at: chrono::Utc::now(),
-        };
-        let events = (0..10_000).map(|_| event()).collect();
-        let part = StreamAppend { stream: "note-1".into(), expected: ExpectedVersion::Any, events };
-        log.append(Append { parts: vec![part], remember: None }).await.unwrap();
-    }
-    log.close().await;
+    files::fill(place.data(), 60_000, 1_000).await;
     place
 }
 

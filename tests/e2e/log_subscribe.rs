@@ -64,6 +64,22 @@ impl Writers {
 }
 
 #[tokio::test]
+async fn silence_is_broken_by_comments_that_tell_how_far_a_filter_has_looked() {
+    let server = Server::start().await;
+    let analyst = server.with_role("analyst");
+    let mut quiet = subscribe(&server, &analyst, "").await;
+    let mut narrow = subscribe(&server, &analyst, "types=NeverWritten").await;
+    quiet.frame().await.unwrap();
+    narrow.frame().await.unwrap();
+    server.reader().add_book().await;
+    let position = quiet.event().await.id;
+    let (quiet, narrow) = tokio::join!(quiet.frame(), narrow.frame());
+    let comment = |frame: Option<Frame>| frame.filter(|frame| frame.comment.is_some() && frame.data.is_none()).unwrap();
+    assert_eq!(comment(quiet).id, None);
+    assert_eq!(comment(narrow).id, position);
+}
+
+#[tokio::test]
 async fn a_subscription_begins_with_a_comment_and_then_shows_events_as_pages_do() {
     let server = Server::start().await;
     let (reader, auditor) = (server.reader(), server.with_role("auditor"));

@@ -27,6 +27,8 @@ mod log_stream;
 mod log_subscribe;
 mod openapi;
 mod projections;
+mod projections_offline;
+mod projections_rebuild;
 mod rebuilding;
 mod refusals;
 mod running;

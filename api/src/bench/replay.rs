@@ -3,7 +3,7 @@
 use std::{hint::black_box, path::Path, time::Instant};
 
 use daybook_domain::{
-    event::{DomainEvent, Event},
+    event::{DecodeError, DomainEvent, Event},
     reading::ReaderEvent,
 };
 use daybook_eventlog::{Append, EventRef, ExpectedVersion, Log, NewEvent, Position};
@@ -75,14 +75,7 @@ fn read_bare(path: &Path) -> std::io::Result<u64> {
 pub(super) async fn replay_all(log: &Log) -> Result<f64, Failed> {
     let started = Instant::now();
     let decode = |event: &EventRef<'_>| Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
-    let mut parts = std::pin::pin!(log.replay(Position::START, log.head(), decode));
-    let mut events = 0;
-    while let Some(part) = parts.try_next().await? {
-        for decoded in part {
-            black_box(decoded?);
-            events += 1;
-        }
-    }
+    let events = read(log, decode).await?;
     if events != log.head().get() {
         return Err(format!("{} events were written, {events} were read", log.head()).into());
     }
@@ -90,10 +83,18 @@ pub(super) async fn replay_all(log: &Log) -> Result<f64, Failed> {
 }
 
 async fn replay_log(log: &Log) -> Result<u64, Failed> {
-    let decode = |event: &EventRef<'_>| {
+    read(log, |event| {
         let decoded = ReaderEvent::decode(event.event_type, event.schema_version, event.data.as_bytes());
         decoded.map(|event_data| (event.position, event_data))
-    };
+    })
+    .await
+}
+
+/// How many events were read and decoded, each on the thread that read it.
+async fn read<T: Send + 'static>(
+    log: &Log,
+    decode: impl Fn(&EventRef<'_>) -> Result<T, DecodeError> + Clone + Send + 'static,
+) -> Result<u64, Failed> {
     let mut parts = std::pin::pin!(log.replay(Position::START, log.head(), decode));
     let mut events = 0;
     while let Some(part) = parts.try_next().await? {

@@ -16,6 +16,9 @@ pub struct Forbidden;
 /// Problems of requests that write.
 pub struct WriteProblems;
 
+/// Problems of requests that ask for something without a body.
+pub struct CommandProblems;
+
 const READ: [(&str, &str); 6] = [
     ("400", "A parameter is wrong: `errors` names it"),
     ("401", "No token, or a bad one"),
@@ -28,7 +31,7 @@ const READ: [(&str, &str); 6] = [
 const WRITE: [(&str, &str); 8] = [
     ("403", "Not for the caller"),
     ("408", "The body stopped coming"),
-    ("409", "Others kept changing the same thing"),
+    ("409", "It cannot be done as things are now"),
     ("413", "The body is too large"),
     ("415", "The body is no JSON by its content type"),
     ("422", "The Idempotency-Key was used with another body"),
@@ -45,6 +48,13 @@ impl IntoResponses for ReadProblems {
 impl IntoResponses for WriteProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         READ.into_iter().chain(WRITE).map(problem).collect()
+    }
+}
+
+impl IntoResponses for CommandProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let own = WRITE.into_iter().filter(|(status, _)| ["403", "409", "422"].contains(status));
+        READ.into_iter().chain(own).map(problem).collect()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Building a read model anew, and going on where one stopped.
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use daybook_eventlog::{Answer, Append, AppendOutcome, KeyLookup, Remember, RequestKey};
 use daybook_projections::ControlError;
@@ -9,38 +10,29 @@ use daybook_projections::ControlError;
 use super::status::{Projection, find};
 use crate::app::App;
 use crate::auth::{Caller, Role};
-use crate::http::idempotency::{BodyFingerprint, scope};
-use crate::http::openapi::{Forbidden, ReadProblems};
-use crate::http::write::{answer, append_problem};
-use crate::http::{Problem, ProblemBody};
+use crate::http::openapi::CommandProblems;
+use crate::http::write::{answer, append_problem, cause};
+use crate::http::{Problem, idempotency};
 
 /// An administrator's request, and the key that makes it recognisable, if it has one. It needs no body.
 pub struct Asked {
+    by: String,
     name: String,
     key: Option<RequestKey>,
 }
 
-impl axum::extract::FromRequestParts<App> for Asked {
+impl FromRequestParts<App> for Asked {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         caller.must_be(&[Role::Admin])?;
         let path = Path::<String>::from_request_parts(parts, app).await;
         let name = path.map(|Path(name)| name).unwrap_or_default();
-        let key = key(&parts.headers, &caller, &parts.method, parts.uri.path())?;
-        Ok(Self { name, key })
+        let scope = idempotency::scope(&parts.headers, &caller.subject, &parts.method, parts.uri.path())?;
+        let by = caller.subject.clone();
+        Ok(Self { by, name, key: cause(caller.subject, None, scope, b"").request })
     }
-}
-
-fn key(headers: &HeaderMap, caller: &Caller, method: &Method, path: &str) -> Result<Option<RequestKey>, Problem> {
-    let scope = scope(headers, &caller.subject, method, path)?;
-    Ok(scope.map(|scope| RequestKey {
-        caller: scope.caller,
-        route: scope.route,
-        key: scope.key,
-        fingerprint: BodyFingerprint::of(b"").0,
-    }))
 }
 
 /// Build a read model anew
@@ -55,14 +47,12 @@ fn key(headers: &HeaderMap, caller: &Caller, method: &Method, path: &str) -> Res
     params(("name" = String, Path)),
     responses(
         (status = 202, description = "The rebuild has begun", body = Projection),
-        (status = 409, description = "It is being rebuilt already", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The Idempotency-Key was used otherwise", body = ProblemBody, content_type = "application/problem+json"),
-        ReadProblems, Forbidden
+        CommandProblems
     )
 )]
 pub async fn rebuild(State(app): State<App>, asked: Asked) -> Result<Response, Problem> {
     let name = asked.name.clone();
-    once(&app, asked, StatusCode::ACCEPTED, async || app.projections.rebuild(&name).await).await
+    once(&app, asked, "rebuild", StatusCode::ACCEPTED, async || app.projections.rebuild(&name).await).await
 }
 
 /// Give a rebuild up
@@ -76,14 +66,12 @@ pub async fn rebuild(State(app): State<App>, asked: Asked) -> Result<Response, P
     params(("name" = String, Path)),
     responses(
         (status = 200, description = "The projection, without a rebuild", body = Projection),
-        (status = 409, description = "It is not being rebuilt", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The Idempotency-Key was used otherwise", body = ProblemBody, content_type = "application/problem+json"),
-        ReadProblems, Forbidden
+        CommandProblems
     )
 )]
 pub async fn cancel(State(app): State<App>, asked: Asked) -> Result<Response, Problem> {
     let name = asked.name.clone();
-    once(&app, asked, StatusCode::OK, async || app.projections.cancel(&name).await).await
+    once(&app, asked, "rebuild/cancel", StatusCode::OK, async || app.projections.cancel(&name).await).await
 }
 
 /// Go on where a projection stopped
@@ -97,20 +85,19 @@ pub async fn cancel(State(app): State<App>, asked: Asked) -> Result<Response, Pr
     params(("name" = String, Path)),
     responses(
         (status = 200, description = "The projection, working again", body = Projection),
-        (status = 409, description = "It has not stopped", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The Idempotency-Key was used otherwise", body = ProblemBody, content_type = "application/problem+json"),
-        ReadProblems, Forbidden
+        CommandProblems
     )
 )]
 pub async fn resume(State(app): State<App>, asked: Asked) -> Result<Response, Problem> {
     let name = asked.name.clone();
-    once(&app, asked, StatusCode::OK, async || app.projections.resume(&name).await).await
+    once(&app, asked, "resume", StatusCode::OK, async || app.projections.resume(&name).await).await
 }
 
 /// Does it, unless this very request was answered before.
 async fn once(
     app: &App,
     asked: Asked,
+    route: &'static str,
     status: StatusCode,
     act: impl AsyncFnOnce() -> Result<(), ControlError>,
 ) -> Result<Response, Problem> {
@@ -122,6 +109,7 @@ async fn once(
         }
     }
     act().await.map_err(problem)?;
+    tracing::info!(by = asked.by, projection = asked.name, route, "done as an administrator asked");
     let answer = answer(status, &find(app, &asked.name)?);
     if let Some(key) = asked.key {
         let kept = answer.clone();
