@@ -66,6 +66,9 @@ impl Append {
             check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
             for event in &part.events {
                 check_name("an event type's name", &event.event_type, EVENT_TYPE_BYTES_MAX)?;
+                if event.data.contains('\0') || event.metadata.contains('\0') {
+                    return Err(AppendError::Invalid(format!("event {} holds a NUL byte, which no JSON does", event.id)));
+                }
                 let bytes = event.data.len() + event.metadata.len();
                 if bytes > EVENT_BYTES_MAX {
                     return Err(AppendError::Invalid(format!(
@@ -84,6 +87,7 @@ fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), AppendErro
         bytes if bytes == 0 || bytes > bytes_max => {
             Err(AppendError::Invalid(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")))
         }
+        _ if name.contains('\0') => Err(AppendError::Invalid(format!("{what} holds a NUL byte"))),
         _ => Ok(()),
     }
 }
@@ -97,6 +101,12 @@ impl Append {
         ids.sort_unstable();
         ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     }
+}
+
+/// Equal as text or, for JSON that another writer spelt otherwise, by value.
+pub(crate) fn same_json(a: &str, b: &str) -> bool {
+    let parse = serde_json::from_str::<serde_json::Value>;
+    a == b || matches!((parse(a), parse(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Where the events of an append stand.
@@ -158,7 +168,7 @@ pub struct StoredAnswer {
     pub position: Position,
 }
 
-/// Why an append was not taken. Nothing of it was written.
+/// Why an append was not taken. Nothing of it was written, but for [`InDoubt`](Self::InDoubt).
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// The stream is not as the writer believed.
@@ -191,6 +201,13 @@ pub enum AppendError {
     /// No room on the disk; the log goes on when there is some again.
     #[error("no room left to write to the log")]
     StorageFull(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database could not be reached, or did not answer in time; try again shortly.
+    #[error("the log's database is not available")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database went away while it was told to commit, and did not come back in time to be asked: the append may
+    /// or may not have been written. The same events, or the same request key, sent again settle it.
+    #[error("the log's database went away in the middle of a commit: it is not known whether the append was written")]
+    InDoubt(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The engine failed.
     #[error("the log could not be written")]
     Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),

@@ -4,9 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use quick_cache::unsync::Cache;
 use rusqlite::{Connection, OptionalExtension, ToSql};
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{NewEvent, Position, StreamId, Version, sqlite::reader::BLOCK_POSITIONS};
+use crate::{
+    NewEvent, Position, StreamId, Version,
+    checksum::{Checksums, Content},
+    sqlite::reader::BLOCK_POSITIONS,
+};
 
 /// Streams whose last version is kept in memory.
 const STREAM_HEADS_MAX: usize = 65_536;
@@ -143,12 +146,12 @@ pub(super) struct Inserter<'a> {
     connection: &'a Connection,
     heads: &'a mut Heads,
     recorded_at: i64,
-    hashed: Vec<u8>,
+    checksums: Checksums,
 }
 
 impl<'a> Inserter<'a> {
     pub(super) fn new(connection: &'a Connection, heads: &'a mut Heads, recorded_at: i64) -> Self {
-        Self { connection, heads, recorded_at, hashed: Vec::with_capacity(512) }
+        Self { connection, heads, recorded_at, checksums: Checksums::new() }
     }
 
     /// Appends `events` to `stream`, in order; their positions are added to `positions`.
@@ -240,27 +243,20 @@ impl<'a> Inserter<'a> {
         Ok(())
     }
 
-    /// Covers every column by its meaning, not by the numbers this file gives to names; each field with its length,
-    /// so that no two rows read alike.
     fn checksum(&mut self, stream: &StreamId, version: Version, position: Position, event: &NewEvent) -> u64 {
-        let bytes = &mut self.hashed;
-        bytes.clear();
-        for number in [
-            self.heads.checksum,
-            position.get(),
+        self.checksums.of(&Content {
+            before: self.heads.checksum,
+            position: position.get(),
             version,
-            u64::from(event.schema_version),
-            event.occurred_at.timestamp_micros().cast_unsigned(),
-            self.recorded_at.cast_unsigned(),
-        ] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend_from_slice(event.id.as_bytes());
-        for text in [stream.as_str(), &event.event_type, &event.metadata, &event.data] {
-            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        xxh3_64(bytes)
+            schema_version: event.schema_version,
+            occurred_at: event.occurred_at.timestamp_micros(),
+            recorded_at: self.recorded_at,
+            id: event.id.as_bytes(),
+            stream: stream.as_str().as_bytes(),
+            event_type: event.event_type.as_bytes(),
+            metadata: event.metadata.as_bytes(),
+            data: event.data.as_bytes(),
+        })
     }
 }
 
