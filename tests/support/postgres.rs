@@ -49,16 +49,22 @@ pub fn missing() -> Option<String> {
 
 /// The folder of PostgreSQL's programs.
 fn bin() -> Option<PathBuf> {
-    let in_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    folders().into_iter().find(|folder| folder.join("initdb").exists())
+}
+
+fn folders() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|folders| folders.flatten().map(|folder| folder.path().join("bin")).collect())
         .unwrap_or_default();
     versions.sort();
-    in_path.unwrap_or_default().into_iter().chain(versions.into_iter().rev()).find(|bin| bin.join("initdb").exists())
+    std::env::split_paths(&path).chain(versions.into_iter().rev()).collect()
 }
 
 fn program(name: &str) -> PathBuf {
-    bin().expect("PostgreSQL is installed").join(name)
+    // Next to each other by preference, so that they are of one version.
+    let found = bin().into_iter().chain(folders()).map(|folder| folder.join(name)).find(|program| program.exists());
+    found.unwrap_or_else(|| panic!("there is no {name} in PATH or /usr/lib/postgresql/*/bin"))
 }
 
 /// PostgreSQL refuses to run as root: the user and group to run as then.
