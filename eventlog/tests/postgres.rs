@@ -4,6 +4,8 @@
 #[macro_use]
 mod conformance;
 
+mod shared;
+
 #[path = "../../tests/support/postgres.rs"]
 mod server;
 

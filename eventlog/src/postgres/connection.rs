@@ -63,7 +63,7 @@ impl Connector {
             ("jit", "off".to_owned()),
         ]
         .map(|(name, value)| (name, value.replace("\\ ", " ")));
-        let options = url.application_name("daybook").options(settings).disable_statement_logging();
+        let options = url.options(settings).disable_statement_logging();
         Ok(Self { options, patience: *patience, place })
     }
 
@@ -72,18 +72,19 @@ impl Connector {
         &self.place
     }
 
-    pub(super) fn options(&self) -> PgConnectOptions {
-        self.options.clone()
+    /// `what`: what the connection is for, as an administrator sees it.
+    pub(super) fn options(&self, what: &str) -> PgConnectOptions {
+        self.options.clone().application_name(&format!("daybook {what}"))
     }
 
-    pub(super) async fn connect(&self) -> Result<PgConnection, StatementError> {
-        answered(self.patience, PgConnection::connect_with(&self.options)).await
+    pub(super) async fn connect(&self, what: &str) -> Result<PgConnection, StatementError> {
+        answered(self.patience, PgConnection::connect_with(&self.options(what))).await
     }
 
     /// A connection whose commits are on disk when they are answered, whatever the server is told otherwise. Stricter
     /// settings, which wait for standbys, stay as they are.
     pub(super) async fn connect_to_write(&self) -> Result<PgConnection, StatementError> {
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect("writer").await?;
         let durable = sqlx::raw_sql(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
         );

@@ -78,7 +78,7 @@ async fn listen(head: &Head, connector: &Connector, schema: &str) -> Result<(), 
         .max_lifetime(None)
         .idle_timeout(None)
         .acquire_timeout(connector.patience)
-        .connect_lazy_with(connector.options());
+        .connect_lazy_with(connector.options("listener"));
     let mut listener = answered(connector.patience, PgListener::connect_with(&pool)).await?;
     answered(connector.patience, listener.listen(&format!("{schema}{CHANNEL}"))).await?;
     let mut poll = interval(POLL_EVERY);

@@ -24,7 +24,7 @@ pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) ->
 async fn open(connector: &Connector, options: &PostgresOptions) -> Result<Position, ServerError> {
     let place = || connector.place().to_owned();
     let in_database = |source| ServerError::Database { place: place(), source };
-    let mut connection = PgConnection::connect_with(&connector.options()).await.map_err(in_database)?;
+    let mut connection = PgConnection::connect_with(&connector.options("start")).await.map_err(in_database)?;
     let encoding: String = setting(&mut connection, "server_encoding").await.map_err(in_database)?;
     if encoding != "UTF8" {
         return Err(ServerError::Encoding { place: place(), encoding });

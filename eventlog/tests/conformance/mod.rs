@@ -102,7 +102,7 @@ macro_rules! conformance {
             answers: an_answer_is_kept_with_its_events, a_concurrent_repetition_gets_the_first_answer,
                 another_body_under_the_same_key_is_refused, an_append_without_events_keeps_its_answer,
                 a_refused_append_keeps_no_answer, an_answer_survives_a_hard_stop;
-            bounds: too_many_events_are_refused, too_large_an_event_is_refused, names_have_bounds,
+            bounds: too_many_events_are_refused, too_large_an_event_is_refused, names_have_bounds, nul_bytes_are_refused,
                 an_append_without_events_answers_the_head, a_full_queue_is_told_at_once;
             repository: twenty_parallel_deciders_lose_nothing, dropped_futures_leave_no_stale_state,
                 a_conflict_by_another_repository_is_decided_anew, two_repositories_lose_nothing,

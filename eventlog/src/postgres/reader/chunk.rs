@@ -115,7 +115,7 @@ impl ReadPool {
         let (rows, cut_off) = fetched.map_err(|_| StatementError::NoAnswer(patience.as_millis()))??;
         let names = if cut_off {
             // This connection still has the rest of the answer to give.
-            let mut other = self.connector.connect().await?;
+            let mut other = self.connector.connect("reader").await?;
             self.names.of(&rows, &mut other, &self.connector).await?
         } else {
             self.names.of(&rows, connection, &self.connector).await?

@@ -104,7 +104,7 @@ impl Lease<'_> {
         }
         if self.connection.is_none() {
             self.is_fresh = true;
-            self.connection = Some(self.pool.connector.connect().await.map_err(StatementError::into_read)?);
+            self.connection = Some(self.pool.connector.connect("reader").await.map_err(StatementError::into_read)?);
         }
         self.connection.as_mut().ok_or(ReadError::Closed)
     }
