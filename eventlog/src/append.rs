@@ -67,7 +67,10 @@ impl Append {
             for event in &part.events {
                 check_name("an event type's name", &event.event_type, EVENT_TYPE_BYTES_MAX)?;
                 if event.data.contains('\0') || event.metadata.contains('\0') {
-                    return Err(AppendError::Invalid(format!("event {} holds a NUL byte, which no JSON does", event.id)));
+                    return Err(AppendError::Invalid(format!(
+                        "event {} holds a NUL byte, which no JSON does",
+                        event.id
+                    )));
                 }
                 let bytes = event.data.len() + event.metadata.len();
                 if bytes > EVENT_BYTES_MAX {

@@ -37,7 +37,8 @@ impl Connector {
             )));
         }
         // The error of a url names its parts, but not the password.
-        let url: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| ServerError::Options(error.to_string()))?;
+        let url: PgConnectOptions =
+            url.parse().map_err(|error: sqlx::Error| ServerError::Options(error.to_string()))?;
         let database = url.get_database().unwrap_or_else(|| url.get_username()).to_owned();
         let place = format!("postgres://{}:{}/{database}, schema {schema}", url.get_host(), url.get_port());
         // A lock is waited for half the patience, so that there is a second try.

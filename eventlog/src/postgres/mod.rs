@@ -26,12 +26,12 @@ use tokio::{
 };
 
 pub(crate) use self::reader::ReadPool;
-pub use self::{error::ServerError, options::PostgresOptions};
 use self::{
     connection::Connector,
     head::Head,
     writer::{Job, Writer},
 };
+pub use self::{error::ServerError, options::PostgresOptions};
 use crate::{
     Append, AppendError, AppendOutcome, Position, ReadError, Snapshot,
     queue::{QUEUE_APPENDS_MAX, Room},

@@ -7,7 +7,10 @@ use crate::Position;
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/log/0001_log.sql")];
-const KNOWN: i32 = MIGRATIONS.len() as i32;
+
+fn known() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
 
 /// Checks the log's format, and brings it to this build's when that is allowed. Several nodes may do so at once: one of
 /// them migrates, the others wait for it.
@@ -33,14 +36,14 @@ async fn open(connector: &Connector, options: &PostgresOptions) -> Result<Positi
         tracing::warn!(place = place(), "fsync is off on this server: a power loss there can take what was answered");
     }
     let mut found = format(&mut connection, &options.schema, &place).await?;
-    if found < KNOWN {
+    if found < known() {
         if !options.migrate {
-            return Err(ServerError::NotMigrated { place: place(), found, known: KNOWN });
+            return Err(ServerError::NotMigrated { place: place(), found, known: known() });
         }
         found = migrate(&mut connection, &options.schema, &place).await?;
     }
-    if found > KNOWN {
-        return Err(ServerError::TooNew { place: place(), found, known: KNOWN });
+    if found > known() {
+        return Err(ServerError::TooNew { place: place(), found, known: known() });
     }
     let ends = sqlx::query("SELECT position, (SELECT max(position) FROM events) FROM head");
     let ends = ends.fetch_one(&mut connection).await.map_err(in_database)?;
@@ -59,11 +62,7 @@ async fn setting(connection: &mut PgConnection, name: &str) -> Result<String, sq
 }
 
 /// The format found, 0 when there is no log; refuses a schema that holds something else.
-async fn format(
-    connection: &mut PgConnection,
-    schema: &str,
-    place: &impl Fn() -> String,
-) -> Result<i32, ServerError> {
+async fn format(connection: &mut PgConnection, schema: &str, place: &impl Fn() -> String) -> Result<i32, ServerError> {
     let in_database = |source| ServerError::Database { place: place(), source };
     let found = sqlx::query(
         "SELECT count(*), count(*) FILTER (WHERE c.relname = 'log_format')
@@ -82,11 +81,7 @@ async fn format(
     }
 }
 
-async fn migrate(
-    connection: &mut PgConnection,
-    schema: &str,
-    place: &impl Fn() -> String,
-) -> Result<i32, ServerError> {
+async fn migrate(connection: &mut PgConnection, schema: &str, place: &impl Fn() -> String) -> Result<i32, ServerError> {
     let in_database = |source| ServerError::Database { place: place(), source };
     let mut transaction = connection.begin().await.map_err(in_database)?;
     let run = async |transaction: &mut PgConnection, sql: String| {
@@ -103,7 +98,8 @@ async fn migrate(
         if exists.fetch_optional(&mut *transaction).await.map_err(in_database)?.is_none() {
             run(&mut transaction, format!("CREATE SCHEMA {schema}")).await?;
         }
-        let format = "CREATE TABLE log_format (step integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())";
+        let format =
+            "CREATE TABLE log_format (step integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())";
         run(&mut transaction, format.to_owned()).await?;
     }
     for (step, sql) in (1..).zip(MIGRATIONS) {
@@ -114,5 +110,5 @@ async fn migrate(
         }
     }
     transaction.commit().await.map_err(in_database)?;
-    Ok(found.max(KNOWN))
+    Ok(found.max(known()))
 }

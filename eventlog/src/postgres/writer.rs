@@ -73,9 +73,11 @@ struct Waiting {
 /// The answer to be kept with an append: to be made, or made for what was appended so.
 #[derive(Default)]
 struct Promise {
-    make: Option<Box<dyn FnOnce(&Appended) -> Answer + Send>>,
+    make: Option<Make>,
     made: Option<(Appended, Answer)>,
 }
+
+type Make = Box<dyn FnOnce(&Appended) -> Answer + Send>;
 
 /// What is written together.
 #[derive(Default)]

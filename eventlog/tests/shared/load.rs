@@ -47,7 +47,7 @@ impl Load {
 
     /// Stops the writers, and looks at what is in the log: all that was acknowledged, where it was said to stand;
     /// nothing that was refused; nothing twice.
-    pub async fn is_true_of(self, log: &Log) {
+    pub async fn holds_on(self, log: &Log) {
         self.stop.store(true, Ordering::Release);
         let mut told = Told::default();
         for writer in join_all(self.writers).await {

@@ -4,6 +4,7 @@ mod load;
 mod nodes;
 mod outages;
 mod schema;
+mod wire;
 
 use std::time::Duration;
 

@@ -20,7 +20,8 @@ async fn pause(milliseconds: u64) {
 
 async fn refused(log: &Log) -> AppendError {
     let begun = Instant::now();
-    let outcome = try_append(log, Append::to(stream("reader-1"), ExpectedVersion::Any, vec![event("Started", 9)])).await;
+    let outcome =
+        try_append(log, Append::to(stream("reader-1"), ExpectedVersion::Any, vec![event("Started", 9)])).await;
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     outcome.unwrap_err()
 }
@@ -33,7 +34,7 @@ async fn connections_cut_under_load_lose_nothing_and_double_nothing() {
         pause(100).await;
         place.cut("daybook %");
     }
-    load.is_true_of(&nodes[0]).await;
+    load.holds_on(&nodes[0]).await;
     append_any(&nodes[1], "reader-1", vec![event("Started", 9)]).await;
 }
 
@@ -54,7 +55,7 @@ async fn a_server_that_crashes_under_load_loses_nothing_and_doubles_nothing() {
         tokio::task::block_in_place(|| place.server().run());
     }
     pause(700).await;
-    load.is_true_of(&nodes[0]).await;
+    load.holds_on(&nodes[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

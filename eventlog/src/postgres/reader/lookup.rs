@@ -10,9 +10,7 @@ use super::{
     super::connection::rows,
     pool::{Lease, ReadPool, Trouble},
 };
-use crate::{
-    Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
-};
+use crate::{Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version};
 
 /// Positions of a stream rise with its versions: halves the versions until the first one above $2 is left.
 const FIRST_VERSION_AFTER: &str = "

@@ -111,8 +111,7 @@ impl<'g> Planner<'g, '_> {
         let mut all = Vec::with_capacity(parts.len());
         for part in parts {
             let name = part.stream.as_str();
-            let next =
-                ahead.get(name).copied().unwrap_or_else(|| self.stream(name).map_or(0, |stream| stream.next));
+            let next = ahead.get(name).copied().unwrap_or_else(|| self.stream(name).map_or(0, |stream| stream.next));
             let known = self.known_events(part)?;
             let fresh = part.events.len() - known.len();
             // What is there already is answered in every mode; the expectation is about what is to be written.

@@ -111,7 +111,11 @@ impl<'g> Rows<'g> {
 
     /// Kinds that come to be with these rows.
     pub(super) fn new_kinds(&self) -> impl Iterator<Item = (&'g str, &'g str, i64)> {
-        self.categories.iter().zip(&self.types).zip(&self.kind_ids).map(|((category, kind), id)| (*category, *kind, *id))
+        self.categories
+            .iter()
+            .zip(&self.types)
+            .zip(&self.kind_ids)
+            .map(|((category, kind), id)| (*category, *kind, *id))
     }
 
     /// Writes everything; false when somebody else has moved the head.
@@ -128,7 +132,8 @@ impl<'g> Rows<'g> {
             rest = others;
         }
         let columns = Columns::of(rest);
-        let texts = |text: fn(&RequestKey) -> &str| -> Vec<&str> { self.answers.iter().map(|(key, _)| text(key)).collect() };
+        let texts =
+            |text: fn(&RequestKey) -> &str| -> Vec<&str> { self.answers.iter().map(|(key, _)| text(key)).collect() };
         let of_answers = self.answers.iter();
         let query = sqlx::query(WRITE)
             .bind(head.from.to_sql())
