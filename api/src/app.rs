@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
 use daybook_eventlog::{Log, Position, Repository};
-use daybook_projections::{Progress, ReadModels};
+use daybook_projections::{Progress, ProjectionControl, ReadModels};
 
 use crate::http::Problem;
+use crate::log::Streams;
 
 /// States of readers kept in memory: a few hundred bytes each.
 const READERS_MAX: usize = 50_000;
@@ -38,20 +39,26 @@ pub struct App {
     pub models: ReadModels,
     /// How far the read models are.
     pub progress: Progress,
+    /// What can be asked of the projections.
+    pub projections: ProjectionControl,
+    /// The log as it is being streamed to callers.
+    pub streams: Streams,
 }
 
 impl App {
     /// The pieces on top of a log and its read models.
     #[must_use]
-    pub fn new(log: Log, models: ReadModels, progress: Progress) -> Self {
+    pub fn new(log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
         Self {
             books: Repository::new(log.clone(), BOOKS_MAX),
             shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(SHOP_SHAPE),
             registry: Repository::new(log.clone(), 1).with_snapshots(REGISTRY_SHAPE),
             readers: Repository::new(log.clone(), READERS_MAX),
+            streams: Streams::new(log.clone()),
             log,
             models,
-            progress,
+            progress: projections.progress(),
+            projections,
         }
     }
 
@@ -62,6 +69,20 @@ impl App {
     /// 503 when the read models are too far behind.
     pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
         self.reached(projections, self.log.head().max(after.unwrap_or(Position::START))).await
+    }
+
+    /// Waits until the log reaches `after`, if the caller named a position.
+    ///
+    /// # Errors
+    /// 503 when it does not in time.
+    pub async fn logged(&self, after: Option<Position>) -> Result<(), Problem> {
+        let Some(after) = after else { return Ok(()) };
+        let mut head = self.log.watch_head();
+        let reached = tokio::time::timeout(PATIENCE, head.wait_for(|head| *head >= after)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Problem::unavailable("The log has not come to that position yet: try again shortly.", 1)),
+        }
     }
 
     /// Waits until these read models show everything up to `position`.

@@ -10,7 +10,9 @@ use clap_complete::Shell;
 
 use crate::auth::{Role, TokenVerifier};
 use crate::bench::BenchCommand;
+use crate::log_files::{BackupArgs, LogCommand, RestoreArgs, WrongUse};
 use crate::observability;
+use crate::projections::ProjectionsCommand;
 use crate::serve::{self, ServeOptions};
 use crate::settings::{SettingsArgs, SettingsError, as_toml, duration};
 
@@ -76,6 +78,19 @@ enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Export, import and verify the log of a data folder
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  daybook log export --format parquet --out log.parquet\n  daybook log verify\n  daybook log head"
+    )]
+    Log(LogCommand),
+    /// Copy the log to a file, also while a server runs
+    Backup(BackupArgs),
+    /// Put a backup into a data folder without events
+    Restore(RestoreArgs),
+    /// How far read models are; building them anew; comparing them with the log
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
     /// Measure this machine: throughput and latency beside what the machine itself allows
     #[command(
         subcommand,
@@ -99,7 +114,8 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if error.is::<SettingsError>() { WRONG_USE } else { FAILURE };
+            let is_wrong_use = error.is::<SettingsError>() || error.is::<WrongUse>();
+            let code = if is_wrong_use { WRONG_USE } else { FAILURE };
             complain(&with_causes(&*error));
             ExitCode::from(code)
         }
@@ -116,6 +132,10 @@ fn run(command: Command) -> Outcome {
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),
+        Command::Log(log) => runtime()?.block_on(log.run()),
+        Command::Backup(backup) => runtime()?.block_on(backup.run()),
+        Command::Restore(restore) => runtime()?.block_on(restore.run()),
+        Command::Projections(command) => runtime()?.block_on(command.run()),
         Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {

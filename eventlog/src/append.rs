@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::{ExpectedVersion, NewEvent, Position, StreamId, Version, stream::STREAM_NAME_BYTES_MAX};
+use crate::{ExpectedVersion, NewEvent, Position, RecordedEvent, StreamId, Version, stream::STREAM_NAME_BYTES_MAX};
 
 /// The most events of one append.
 pub const APPEND_EVENTS_MAX: usize = 20_000;
@@ -63,34 +63,40 @@ impl Append {
             return Err(AppendError::Invalid(format!("event id {id} occurs twice in one append")));
         }
         for part in &self.parts {
-            check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
+            // A part may be empty; its name counts all the same.
+            check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX).map_err(AppendError::Invalid)?;
             for event in &part.events {
-                check_name("an event type's name", &event.event_type, EVENT_TYPE_BYTES_MAX)?;
-                if event.data.contains('\0') || event.metadata.contains('\0') {
-                    return Err(AppendError::Invalid(format!(
-                        "event {} holds a NUL byte, which no JSON does",
-                        event.id
-                    )));
-                }
-                let bytes = event.data.len() + event.metadata.len();
-                if bytes > EVENT_BYTES_MAX {
-                    return Err(AppendError::Invalid(format!(
-                        "event {} has {bytes} bytes, at most {EVENT_BYTES_MAX} are allowed",
-                        event.id
-                    )));
-                }
+                check_event(event.id, &event.event_type, [&event.data, &event.metadata])
+                    .map_err(AppendError::Invalid)?;
             }
         }
         Ok(())
     }
 }
 
-fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), AppendError> {
+/// What breaks a bound of the log in an event of a stream, in words.
+pub(crate) fn check_recorded(event: &RecordedEvent) -> Result<(), String> {
+    check_name("a stream's name", event.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
+    check_event(event.id, &event.event_type, [&event.data, &event.metadata])
+}
+
+fn check_event(id: Uuid, event_type: &str, texts: [&str; 2]) -> Result<(), String> {
+    check_name("an event type's name", event_type, EVENT_TYPE_BYTES_MAX)?;
+    // No JSON has them, and not every engine can keep them.
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(format!("event {id} holds a NUL byte"));
+    }
+    let bytes = texts.map(str::len).iter().sum::<usize>();
+    if bytes > EVENT_BYTES_MAX {
+        return Err(format!("event {id} has {bytes} bytes, at most {EVENT_BYTES_MAX} are allowed"));
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), String> {
     match name.len() {
-        bytes if bytes == 0 || bytes > bytes_max => {
-            Err(AppendError::Invalid(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")))
-        }
-        _ if name.contains('\0') => Err(AppendError::Invalid(format!("{what} holds a NUL byte"))),
+        bytes if bytes == 0 || bytes > bytes_max => Err(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")),
+        _ if name.contains('\0') => Err(format!("{what} holds a NUL byte")),
         _ => Ok(()),
     }
 }

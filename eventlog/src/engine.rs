@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    Append, AppendError, AppendOutcome, Direction, EventRef, KeyLookup, Position, ReadError, RequestKey, Scan,
-    Snapshot, StreamId, Version,
+    Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, ImportError, KeyLookup, Position, ReadError,
+    RecordedEvent, RequestKey, Scan, Snapshot, StreamId, Version,
     postgres::{PostgresEngine, ReadPool},
     sqlite::{ReadConnection, SqliteEngine},
 };
@@ -32,6 +32,20 @@ impl Engine {
         }
     }
 
+    pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.import(events).await,
+            Self::Postgres(postgres) => postgres.import(events).await,
+        }
+    }
+
+    pub(crate) async fn anchor(&self) -> Result<Anchor, ReadError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.readers.with(|connection| connection.anchor()).await,
+            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.anchor().await }).await,
+        }
+    }
+
     pub(crate) fn head(&self) -> &watch::Receiver<Position> {
         match self {
             Self::Sqlite(sqlite) => &sqlite.head,
@@ -52,15 +66,12 @@ impl Engine {
         &self,
         scan: Scan,
         mut state: S,
-        fold: impl Fn(&mut S, &EventRef<'_>) + Send + 'static,
+        fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(S, Position), ReadError> {
         match self {
             Self::Sqlite(sqlite) => {
                 let read = move |connection: &ReadConnection| {
-                    let seen = connection.scan(&scan, |event| {
-                        fold(&mut state, event);
-                        ControlFlow::Continue(())
-                    })?;
+                    let seen = connection.scan(&scan, |event| fold(&mut state, event))?;
                     Ok((state, seen))
                 };
                 sqlite.readers.with(read).await

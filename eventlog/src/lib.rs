@@ -5,11 +5,13 @@
 //! What a log promises is written at [`Log`] and shown by the conformance suite in `eventlog/tests`, which knows no
 //! engine. There is no update, no delete and no transaction to hold open: only [`Log::append`].
 
+mod anchor;
 mod append;
 mod checksum;
 mod engine;
 mod event;
 mod filter;
+mod import;
 mod line;
 mod log;
 mod position;
@@ -22,17 +24,22 @@ mod subscription;
 
 use self::log::Snapshot;
 pub use self::{
+    anchor::{Anchor, NoAnchor},
     append::{
         APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
         Remember, RequestKey, StoredAnswer, StreamAppend,
     },
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,
+    import::{ImportError, ImportRefusal},
     line::{LineEncoder, LineError},
     log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     postgres::{PostgresOptions, ServerError},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
-    sqlite::{FolderInUse, LOG_FILE, OpenError},
+    sqlite::{
+        BackupError, Damage, Finding, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified,
+        VerifyError, backup, lock_folder, restore, verify, verify_file,
+    },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
 };

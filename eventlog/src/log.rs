@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::{
-    Append, AppendError, AppendOutcome, EventRef, Filter, OpenError, Position, PostgresOptions, RecordedEvent,
-    RequestKey, StoredAnswer, StreamId, Version,
+    Anchor, Append, AppendError, AppendOutcome, EventRef, Filter, ImportError, OpenError, Position, PostgresOptions,
+    RecordedEvent, RequestKey, StoredAnswer, StreamId, Version,
     engine::{Engine, StreamRead},
     postgres::PostgresEngine,
     sqlite::SqliteEngine,
@@ -153,6 +153,24 @@ impl Log {
         Ok(Self { engine: Arc::new(Engine::Sqlite(engine)) })
     }
 
+    /// Another handle on the same log, to read much without standing in anybody's way: it has connections of its own,
+    /// and its head is the one at this moment.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn beside(&self) -> Result<Self, ReadError> {
+        match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                let folder = sqlite.path().parent().unwrap_or(Path::new("."));
+                Self::open_to_read(folder).await.map_err(|error| ReadError::Storage(Arc::new(error)))
+            }
+            Engine::Postgres(postgres) => {
+                let beside = postgres.beside().await?;
+                Ok(Self { engine: Arc::new(Engine::Postgres(beside)) })
+            }
+        }
+    }
+
     /// Opens the embedded log in `folder`; makes it when there is none.
     ///
     /// # Errors
@@ -185,6 +203,27 @@ impl Log {
         let outcome = self.engine.append(append).await;
         metrics::histogram!("daybook_log_append_seconds").record(started.elapsed().as_secs_f64());
         outcome
+    }
+
+    /// Writes events that another log recorded, with their positions, versions, ids and times; answers the new head
+    /// when they are on disk. They go on exactly where this log ends, at most [`APPEND_EVENTS_MAX`] of them a call.
+    /// Whether the log has to be empty before the first call is the caller's decision.
+    ///
+    /// [`APPEND_EVENTS_MAX`]: crate::APPEND_EVENTS_MAX
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing of these events was written then.
+    pub async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        self.engine.import(events).await
+    }
+
+    /// The head's position and its checksum, read in one go: write it down, and a verification can say later whether
+    /// this log still is the one that it was.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn anchor(&self) -> Result<Anchor, ReadError> {
+        self.engine.anchor().await
     }
 
     /// The last position that this process knows to be committed.
@@ -246,9 +285,26 @@ impl Log {
     /// [`ReadError`]
     pub async fn fold<S: Send + 'static>(
         &self,
-        mut scan: Scan,
+        scan: Scan,
         state: S,
         fold: impl Fn(&mut S, &EventRef<'_>) + Send + 'static,
+    ) -> Result<(S, Position), ReadError> {
+        let fold = move |state: &mut S, event: &EventRef<'_>| {
+            fold(state, event);
+            ControlFlow::Continue(())
+        };
+        self.fold_until(scan, state, fold).await
+    }
+
+    /// As [`fold`](Self::fold), and the scan ends with the event at which `fold` breaks: for whoever counts bytes.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn fold_until<S: Send + 'static>(
+        &self,
+        mut scan: Scan,
+        state: S,
+        fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(S, Position), ReadError> {
         scan.limit = scan.limit.min(READ_EVENTS_MAX);
         self.engine.fold(scan, state, fold).await
@@ -283,8 +339,11 @@ impl Log {
         })
     }
 
-    /// Folds a stream's events into `state` where they are read, until `fold` breaks.
-    pub(crate) async fn fold_stream<S: Send + 'static>(
+    /// Folds a stream's events into `state` where they are read, at most `limit`, until `fold` breaks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn fold_stream<S: Send + 'static>(
         &self,
         stream: &StreamId,
         from: Option<Version>,

@@ -7,9 +7,12 @@ pub mod library;
 pub mod reading;
 pub mod shop;
 
+mod followers;
 mod models;
+mod offline;
 mod progress;
 mod projection;
+mod rebuild;
 mod runner;
 mod table;
 #[cfg(test)]
@@ -18,10 +21,11 @@ mod testing;
 use std::sync::Arc;
 
 pub use self::{
-    models::{READ_MODELS_FILE, ReadModels, ReadModelsError},
-    progress::{Lagging, Progress, ProjectionState, ProjectionStatus},
+    models::{Differences, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Reading, Standing},
+    offline::{Rebuilt, Told, Verdict, catch_up, rebuild, verify},
+    progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},
-    runner::{Runner, rebuild},
+    runner::{ControlError, ProjectionControl, Runner},
     table::{Changes, Column, Merge, Table, Value},
 };
 

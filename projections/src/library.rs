@@ -133,7 +133,7 @@ pub async fn readable(models: &ReadModels, reader: Uuid, skip: u64, limit: u32) 
         .bind(reader)
         .bind(limit)
         .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     Ok(rows.into_iter().map(Book::from).collect())
 }
@@ -144,7 +144,7 @@ pub async fn readable(models: &ReadModels, reader: Uuid, skip: u64, limit: u32) 
 /// [`ReadModelsError`]
 pub async fn count(models: &ReadModels, reader: Uuid) -> Result<u64, ReadModelsError> {
     let sql = "SELECT count(*) FROM books WHERE owner = $1 OR shared = 1";
-    let count: i64 = sqlx::query_scalar(sql).bind(reader).fetch_one(models.pool()).await?;
+    let count: i64 = sqlx::query_scalar(sql).bind(reader).fetch_one(&*models.pool()).await?;
     Ok(count.cast_unsigned())
 }
 
@@ -155,6 +155,6 @@ pub async fn count(models: &ReadModels, reader: Uuid) -> Result<u64, ReadModelsE
 pub async fn book(models: &ReadModels, id: Uuid, reader: Uuid) -> Result<Option<Book>, ReadModelsError> {
     let sql = "SELECT book_id, owner, title, total_pages, shared, created_at FROM books \
                WHERE book_id = $1 AND (owner = $2 OR shared = 1)";
-    let row: Option<BookRow> = sqlx::query_as(sql).bind(id).bind(reader).fetch_optional(models.pool()).await?;
+    let row: Option<BookRow> = sqlx::query_as(sql).bind(id).bind(reader).fetch_optional(&*models.pool()).await?;
     Ok(row.map(Book::from))
 }

@@ -9,6 +9,8 @@ use std::{
 use daybook_eventlog::{Log, Position};
 use tokio::sync::watch;
 
+use crate::{followers::Observer, models::Checkpoint};
+
 /// How far each projection is. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress {
@@ -26,6 +28,44 @@ struct Tracked {
     checkpoint: watch::Sender<Position>,
     version: u32,
     state: RwLock<ProjectionState>,
+    pace: Mutex<Pace>,
+    rebuild: Mutex<Rebuild>,
+}
+
+/// What is known of the copy that is built beside.
+#[derive(Default)]
+struct Rebuild {
+    /// How far it is, while there is one.
+    running: Option<(Position, Pace)>,
+    /// Why the last one was given up.
+    failure: Option<String>,
+}
+
+/// How quickly positions go by, over the last few seconds.
+#[derive(Default)]
+struct Pace(VecDeque<(Instant, Position)>);
+
+impl Pace {
+    const SAMPLES_MAX: usize = 20;
+
+    fn note(&mut self, position: Position) {
+        let now = Instant::now();
+        if self.0.back().is_none_or(|(last, _)| now - *last >= HEAD_SAMPLE_EVERY) {
+            if self.0.len() == Self::SAMPLES_MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back((now, position));
+        }
+    }
+
+    /// Events each second up to `position`, where it is now.
+    fn per_second(&self, position: Position) -> f64 {
+        let Some((since, from)) = self.0.front() else { return 0.0 };
+        let seconds = since.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "2^52 events in a few seconds are out of reach")]
+        let events = position.get().saturating_sub(from.get()) as f64;
+        if seconds > 0.0 { events / seconds } else { 0.0 }
+    }
 }
 
 impl Tracked {
@@ -51,7 +91,7 @@ pub enum ProjectionState {
 }
 
 /// A projection as health and metrics see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProjectionStatus {
     /// Its name.
     pub name: &'static str,
@@ -63,8 +103,27 @@ pub struct ProjectionStatus {
     pub lag_events: u64,
     /// How long it has not had everything there was.
     pub lag: Duration,
+    /// Events passed each second, over the last seconds.
+    pub per_second: f64,
     /// What it is doing.
     pub state: ProjectionState,
+    /// The copy that is being built beside it.
+    pub rebuild: Option<RebuildStatus>,
+    /// Why the last rebuild was given up, if it was.
+    pub rebuild_failure: Option<String>,
+}
+
+/// A copy that is built from nothing beside the one that is served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RebuildStatus {
+    /// The last position applied.
+    pub checkpoint: Position,
+    /// How much of the log that is: 0 to 100.
+    pub percent: f64,
+    /// Events applied each second, over the last seconds.
+    pub per_second: f64,
+    /// How long the rest takes at that pace, once that can be told.
+    pub eta: Option<Duration>,
 }
 
 /// The read models did not get there in time.
@@ -82,8 +141,14 @@ pub struct Lagging {
 impl Progress {
     pub(crate) fn new(log: Log, projections: impl IntoIterator<Item = (&'static str, u32)>) -> Self {
         let track = |(name, version)| {
-            let state = RwLock::new(ProjectionState::CatchingUp);
-            (name, Tracked { checkpoint: watch::Sender::new(Position::START), version, state })
+            let tracked = Tracked {
+                checkpoint: watch::Sender::new(Position::START),
+                version,
+                state: RwLock::new(ProjectionState::CatchingUp),
+                pace: Mutex::default(),
+                rebuild: Mutex::default(),
+            };
+            (name, tracked)
         };
         Self { projections: Arc::new(projections.into_iter().map(track).collect()), heads: Arc::default(), log }
     }
@@ -91,6 +156,9 @@ impl Progress {
     /// Notes when the log had come how far.
     pub(crate) fn sample_head(&self) {
         let head = self.log.head();
+        for tracked in self.projections.values() {
+            tracked.pace.lock().unwrap_or_else(PoisonError::into_inner).note(*tracked.checkpoint.borrow());
+        }
         let applied = self.projections.values().map(|tracked| *tracked.checkpoint.borrow()).min().unwrap_or(head);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         while heads.front().is_some_and(|(head, _)| *head <= applied) {
@@ -149,7 +217,19 @@ impl Progress {
             let lag_events = head.get().saturating_sub(checkpoint.get());
             let lag = if lag_events == 0 { Duration::ZERO } else { self.lag(checkpoint) };
             let state = tracked.state.read().unwrap_or_else(PoisonError::into_inner).clone();
-            ProjectionStatus { name, version: tracked.version, checkpoint, lag_events, lag, state }
+            let per_second = tracked.pace.lock().unwrap_or_else(PoisonError::into_inner).per_second(checkpoint);
+            let rebuild = tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner);
+            ProjectionStatus {
+                name,
+                version: tracked.version,
+                checkpoint,
+                lag_events,
+                lag,
+                per_second,
+                state,
+                rebuild: rebuild.running.as_ref().map(|(checkpoint, pace)| rebuild_status(*checkpoint, pace, head)),
+                rebuild_failure: rebuild.failure.clone(),
+            }
         };
         let mut all: Vec<_> = self.projections.iter().map(status).collect();
         all.sort_by_key(|status| status.name);
@@ -166,27 +246,62 @@ impl Progress {
                 .set(status.lag.as_secs_f64());
             metrics::gauge!("daybook_projection_faulted", "projection" => status.name)
                 .set(f64::from(u8::from(faulted)));
+            metrics::gauge!("daybook_projection_events_per_second", "projection" => status.name).set(status.per_second);
+            metrics::gauge!("daybook_projection_rebuild_percent", "projection" => status.name)
+                .set(status.rebuild.map_or(100.0, |rebuild| rebuild.percent));
         }
     }
 
-    pub(crate) fn applied(&self, projection: &str, position: Position, head: Position) {
-        if let Some(tracked) = self.projections.get(projection) {
-            let mut state = tracked.state.write().unwrap_or_else(PoisonError::into_inner);
-            if position >= head {
-                *state = ProjectionState::Live;
-            } else if *state != ProjectionState::Live {
-                *state = ProjectionState::CatchingUp;
+    /// Notes how far the copy is that is built beside; `None` when there is none any more.
+    pub(crate) fn rebuilding(&self, projection: &str, position: Option<Position>) {
+        let Some(tracked) = self.projections.get(projection) else { return };
+        let mut rebuild = tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner);
+        match position {
+            None => rebuild.running = None,
+            Some(position) => {
+                rebuild.failure = None;
+                let running = rebuild.running.get_or_insert_with(|| (position, Pace::default()));
+                running.0 = position;
+                running.1.note(position);
             }
-            drop(state);
-            tracked.checkpoint.send_replace(position);
         }
     }
 
-    pub(crate) fn faulted(&self, projection: &str, checkpoint: Position, position: Position, reason: String) {
+    /// Notes why a rebuild was given up.
+    pub(crate) fn rebuild_failed(&self, projection: &str, reason: String) {
         if let Some(tracked) = self.projections.get(projection) {
-            *tracked.state.write().unwrap_or_else(PoisonError::into_inner) =
-                ProjectionState::Faulted { position, reason };
-            tracked.checkpoint.send_replace(checkpoint);
+            let failure = Some(reason);
+            *tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = Rebuild { running: None, failure };
         }
+    }
+}
+
+fn rebuild_status(checkpoint: Position, pace: &Pace, head: Position) -> RebuildStatus {
+    let per_second = pace.per_second(checkpoint);
+    #[expect(clippy::cast_precision_loss, reason = "a share of the log needs no 2^52 steps")]
+    let (done, all) = (checkpoint.get() as f64, head.get().max(1) as f64);
+    let eta = (per_second > 0.0).then(|| Duration::try_from_secs_f64((all - done).max(0.0) / per_second).ok());
+    RebuildStatus { checkpoint, percent: (100.0 * done / all).min(100.0), per_second, eta: eta.flatten() }
+}
+
+impl Observer for Progress {
+    fn applied(&self, name: &'static str, position: Position, head: Position) {
+        let Some(tracked) = self.projections.get(name) else { return };
+        let mut state = tracked.state.write().unwrap_or_else(PoisonError::into_inner);
+        if position >= head {
+            *state = ProjectionState::Live;
+        } else if *state != ProjectionState::Live {
+            *state = ProjectionState::CatchingUp;
+        }
+        drop(state);
+        tracked.checkpoint.send_replace(position);
+    }
+
+    fn stopped(&self, name: &'static str, checkpoint: &Checkpoint) {
+        let (Some(tracked), Some((position, reason))) = (self.projections.get(name), checkpoint.fault.clone()) else {
+            return;
+        };
+        *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::Faulted { position, reason };
+        tracked.checkpoint.send_replace(checkpoint.position);
     }
 }

@@ -196,7 +196,7 @@ async fn reconciling_finds_what_the_read_model_got_wrong() {
     assert_eq!(other.ledger("stock/reconcile").await, json!({ "checked": 1, "differences": [] }));
 
     let place = server.stop().await.place;
-    let model = rusqlite::Connection::open(place.data().join(daybook_projections::READ_MODELS_FILE)).unwrap();
+    let model = rusqlite::Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
     for tampering in [
         "UPDATE stock_movements SET delta = delta - 5 WHERE shop_id = 2 AND article_id = 6 AND type = 'RECEIPT'",
         "UPDATE stock SET stock = 77 WHERE shop_id = 2 AND article_id = 7",
@@ -229,7 +229,7 @@ async fn the_log_decides_also_when_the_read_model_is_wrong() {
     let server = Server::start().await;
     let (shop, _) = usual_shop(&server).await;
     let place = server.stop().await.place;
-    let model = rusqlite::Connection::open(place.data().join(daybook_projections::READ_MODELS_FILE)).unwrap();
+    let model = rusqlite::Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
     assert_eq!(model.execute("UPDATE stock SET stock = 1000000 WHERE article_id = 6", []).unwrap(), 1);
     drop(model);
     let server = place.serve(&[]).await;

@@ -1,9 +1,10 @@
 //! What stands in the files of a data folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use daybook_eventlog::Log;
-use daybook_projections::{READ_MODELS_FILE, ReadModels, all, rebuild};
+use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamId};
+use daybook_projections::{READ_MODELS_FOLDER, ReadModels, all, catch_up};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
@@ -37,6 +38,28 @@ pub fn events(data: &Path) -> Vec<Logged> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
+/// Writes so many events with so much data into the log of a place that nobody serves: of the type `Filled`, in
+/// streams of the category `test`, which no projection looks at.
+pub async fn fill(data: &Path, events: usize, bytes: usize) {
+    std::fs::create_dir_all(data).unwrap();
+    let log = Log::open(data).await.unwrap();
+    let text = "x".repeat(bytes);
+    let event = |n: usize| NewEvent {
+        id: uuid::Uuid::now_v7(),
+        event_type: "Filled".into(),
+        schema_version: 1,
+        data: format!("{{\"n\":{n},\"x\":\"{text}\"}}"),
+        metadata: "{}".into(),
+        occurred_at: chrono::Utc::now(),
+    };
+    for begin in (0..events).step_by(5_000) {
+        let stream = StreamId::from(format!("test-{}", begin / 5_000));
+        let some = (begin..events.min(begin + 5_000)).map(event).collect();
+        log.append(Append::to(stream, ExpectedVersion::NoStream, some)).await.unwrap();
+    }
+    log.close().await;
+}
+
 /// Positions run from 1 without a gap, versions from 0 in each stream.
 #[track_caller]
 pub fn assert_gapless(events: &[Logged]) {
@@ -56,8 +79,8 @@ pub async fn assert_read_models_equal_a_rebuild(data: &Path) {
     let served = ReadModels::open(data).await.unwrap();
     let fresh_folder = tempfile::tempdir().unwrap();
     let fresh = ReadModels::open(fresh_folder.path()).await.unwrap();
-    rebuild(&log, &served, all(), |_| {}).await.unwrap();
-    rebuild(&log, &fresh, all(), |_| {}).await.unwrap();
+    catch_up(&log, &served, all(), Arc::new(|_, _| {})).await.unwrap();
+    catch_up(&log, &fresh, all(), Arc::new(|_, _| {})).await.unwrap();
     for projection in all() {
         let (served, fresh) = (served.dump(&*projection).await.unwrap(), fresh.dump(&*projection).await.unwrap());
         for (served, fresh) in served.iter().zip(&fresh) {
@@ -83,8 +106,20 @@ pub async fn read_model_rows(data: &Path) -> usize {
 
 /// Throws the read models away, as an operator would.
 pub fn delete_read_models(data: &Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(data.join(format!("{READ_MODELS_FILE}{suffix}")));
-    }
-    assert!(!data.join(READ_MODELS_FILE).exists());
+    std::fs::remove_dir_all(data.join(READ_MODELS_FOLDER)).unwrap();
+}
+
+/// Whether any file of the data folder has these bytes in it.
+pub fn any_holds(data: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            return any_holds(&path, bytes);
+        }
+        std::fs::read(&path).unwrap().windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+/// The file of a read model that was never rebuilt.
+pub fn read_model(data: &Path, projection: &str) -> PathBuf {
+    data.join(READ_MODELS_FOLDER).join(format!("{projection}.1.sqlite3"))
 }

@@ -6,6 +6,8 @@ pub mod chance;
 pub mod files;
 pub mod server;
 pub mod till;
+pub mod wire;
+pub mod world;
 
 pub use caller::{Caller, Reply};
 pub use server::{Place, Server};

@@ -82,7 +82,19 @@ impl Place {
         self.serve_command(self.command(&[&["serve", "--listen", "127.0.0.1:0"], args].concat())).await
     }
 
-    pub async fn serve_command(&self, mut command: Command) -> Server {
+    pub async fn serve_command(&self, command: Command) -> Server {
+        let server = self.start(command);
+        let anybody = server.stranger();
+        eventually("the server is ready", async || (anybody.get("/readyz").await.status == 200).then_some(())).await;
+        server
+    }
+
+    /// A server that listens, and may never be ready.
+    pub fn serve_unready(&self) -> Server {
+        self.start(self.command(&["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    fn start(&self, mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, addresses) = Said::listen(&mut child);
         let address = addresses.recv_timeout(PATIENCE).unwrap_or_else(|_| {
@@ -90,10 +102,7 @@ impl Place {
             panic!("the server did not start: {}", said.text())
         });
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
-        let server = Server { child, place: self.clone(), address, said, client };
-        let anybody = server.stranger();
-        eventually("the server is ready", async || (anybody.get("/readyz").await.status == 200).then_some(())).await;
-        server
+        Server { child, place: self.clone(), address, said, client }
     }
 }
 
@@ -113,6 +122,13 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Bytes of memory that the process has in use.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
     /// Everything that it has written to standard error and standard output.
@@ -137,6 +153,12 @@ impl Server {
     pub fn admin(&self) -> Caller {
         let id = Uuid::new_v4();
         self.caller_claiming(id, &serde_json::json!({ "sub": id, "roles": ["admin"] }))
+    }
+
+    /// Somebody with one role.
+    pub fn with_role(&self, role: &str) -> Caller {
+        let id = Uuid::new_v4();
+        self.caller_claiming(id, &serde_json::json!({ "sub": id, "roles": [role] }))
     }
 
     /// A caller with these claims; `exp` is an hour ahead unless they say otherwise.

@@ -11,6 +11,8 @@ pub struct Caller {
     pub projects: Vec<i64>,
     /// The token's `tz`, as it was written: an IANA zone, not yet looked up.
     pub timezone: Option<String>,
+    /// The token's `exp`, in seconds since 1970: from then on the caller is nobody.
+    pub expires_at: u64,
 }
 
 /// Something a caller may be.

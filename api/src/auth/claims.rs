@@ -1,6 +1,7 @@
 //! What a token says, on the wire.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use super::{AuthError, Caller, Roles};
 
@@ -13,6 +14,8 @@ pub(super) struct Claims {
     roles: Option<Vec<String>>,
     projects: Option<Vec<i64>>,
     tz: Option<String>,
+    // Some issuers write fractions.
+    exp: Option<Number>,
 }
 
 impl Claims {
@@ -23,8 +26,15 @@ impl Claims {
             roles: Roles::from_names(self.roles.iter().flatten().map(String::as_str)),
             projects: self.projects.unwrap_or_default(),
             timezone: self.tz,
+            // There always is one: a token without it is refused before.
+            expires_at: self.exp.as_ref().map_or(0, seconds),
         })
     }
+}
+
+fn seconds(number: &Number) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "out of range it is the nearest end")]
+    number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64)
 }
 
 /// Claims as they are written by `daybook token`.

@@ -1,7 +1,9 @@
 //! Questions to a ledger in which much has happened.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
-use daybook_eventlog::Log;
+use daybook_eventlog::{Log, Position};
 use daybook_projections::ReadModels;
 use tempfile::TempDir;
 
@@ -62,8 +64,9 @@ async fn fill(folder: &TempDir, movements: u64) -> Result<(DateTime<Utc>, DateTi
     bar.finish_and_clear();
     let models = ReadModels::open(folder.path()).await?;
     let bar = progress_bar("events applied", log.head().get());
-    let told = |position: daybook_eventlog::Position| bar.set_position(position.get());
-    daybook_projections::rebuild(&log, &models, daybook_projections::all(), told).await?;
+    let shown = bar.clone();
+    let told = Arc::new(move |_: &'static str, position: Position| shown.set_position(position.get()));
+    daybook_projections::catch_up(&log, &models, daybook_projections::all(), told).await?;
     bar.finish_and_clear();
     models.close().await;
     log.close().await;

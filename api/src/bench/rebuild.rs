@@ -1,6 +1,11 @@
 //! Read models from nothing.
 
-use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use clap::{Args, ValueEnum};
 use daybook_domain::event::Event;
@@ -107,9 +112,17 @@ async fn rebuild(
     projections: Vec<Arc<dyn Projection>>,
     latencies: &mut Latencies,
 ) -> Result<(), Failed> {
-    let mut batch = Instant::now();
-    let told = |_: Position| latencies.add(std::mem::replace(&mut batch, Instant::now()).elapsed());
-    let progress = daybook_projections::rebuild(log, models, projections, told).await?;
+    let batches = Arc::new(Mutex::new((Instant::now(), Vec::new())));
+    let written = Arc::clone(&batches);
+    let told = move |_: &'static str, _: Position| {
+        let mut batches = written.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = std::mem::replace(&mut batches.0, Instant::now()).elapsed();
+        batches.1.push(took);
+    };
+    let progress = daybook_projections::catch_up(log, models, projections, Arc::new(told)).await?;
+    for took in &batches.lock().unwrap_or_else(PoisonError::into_inner).1 {
+        latencies.add(*took);
+    }
     for status in progress.status() {
         if matches!(status.state, ProjectionState::Faulted { .. }) || status.checkpoint < log.head() {
             return Err(format!("{} stopped at {}: {:?}", status.name, status.checkpoint, status.state).into());

@@ -55,7 +55,7 @@ impl Server {
         let log = Log::open(folder.path()).await?;
         let models = ReadModels::open(folder.path()).await?;
         let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;
-        let app = App::new(log, models, runner.progress());
+        let app = App::new(log, models, runner.control());
         let router = serve::router(&settings, verifier.clone(), app.clone(), process.0.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -88,6 +88,7 @@ impl Server {
     pub(super) async fn stop(self) -> Result<(), Failed> {
         // It does not mind whether it is asked or has ended by itself.
         let _ = self.stop.send(());
+        self.app.streams.stop();
         self.serving.await??;
         self.runner.stop().await;
         self.app.models.close().await;

@@ -20,6 +20,7 @@ pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
             X_REQUEST_ID,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("daybook-after"),
+            HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-timezone"),
             HeaderName::from_static("x-device-serial"),
             HeaderName::from_static("x-device-key"),

@@ -12,6 +12,7 @@ mod sync;
 mod terminal;
 mod vente;
 
+use axum::http::HeaderMap;
 pub use refusal::schemas;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -24,6 +25,11 @@ pub fn knows_terminal(app: App) -> KnowsTerminal {
         let app = app.clone();
         Box::pin(async move { terminal::shop_of(&app, &serial).await.is_ok_and(|shop| shop.is_some()) })
     })
+}
+
+/// Whether the headers are those of a terminal which may work, with its key where it has one.
+pub async fn is_terminal(app: &App, headers: &HeaderMap) -> bool {
+    terminal::Terminal::of(app, headers).await.is_ok()
 }
 
 /// The route table.

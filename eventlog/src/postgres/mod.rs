@@ -33,7 +33,7 @@ use self::{
 };
 pub use self::{error::ServerError, options::PostgresOptions};
 use crate::{
-    Append, AppendError, AppendOutcome, Position, ReadError, Snapshot,
+    Append, AppendError, AppendOutcome, ImportError, Position, ReadError, RecordedEvent, Snapshot,
     queue::{QUEUE_APPENDS_MAX, Room},
 };
 
@@ -46,7 +46,9 @@ pub(crate) struct PostgresEngine {
     writable: Arc<AtomicBool>,
     readers: Arc<ReadPool>,
     head: watch::Receiver<Position>,
-    follower: AbortHandle,
+    follower: Option<AbortHandle>,
+    /// Of an engine that follows nobody.
+    own_head: Mutex<Option<Arc<Head>>>,
     /// Ends with the writer.
     writer: Mutex<Option<channel::Receiver<()>>>,
     /// The engine's own: what callers do with events holds up nobody else's tasks, and a log outlives the runtime that
@@ -93,7 +95,8 @@ impl PostgresEngine {
             writable,
             readers,
             head: watch,
-            follower,
+            follower: Some(follower),
+            own_head: Mutex::default(),
             writer: Mutex::new(Some(writer)),
             runtime: Mutex::new(runtime.take()),
             handle,
@@ -111,6 +114,38 @@ impl PostgresEngine {
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
+        let jobs = self.jobs().ok_or(ImportError::Closed)?;
+        let room = Room::take(&self.queued_bytes, bytes).ok_or(ImportError::QueueFull)?;
+        let (reply, answer) = oneshot::channel();
+        jobs.try_send(Job::Import { events, reply, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ImportError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => ImportError::Closed,
+        })?;
+        answer.await.unwrap_or(Err(ImportError::Closed))
+    }
+
+    /// An engine that reads, on connections of its own and up to the present head, for as long as this one is open.
+    pub(crate) async fn beside(&self) -> Result<Self, ReadError> {
+        let position = self.read(|pool| async move { pool.stored_head().await }).await?;
+        let head = Arc::new(Head::new(position));
+        let readers = self.readers.beside(Arc::downgrade(&head));
+        Ok(Self {
+            jobs: Mutex::default(),
+            queued_bytes: Arc::default(),
+            writable: Arc::default(),
+            readers: Arc::new(readers),
+            head: head.watch(),
+            follower: None,
+            own_head: Mutex::new(Some(head)),
+            writer: Mutex::default(),
+            runtime: Mutex::default(),
+            handle: self.handle.clone(),
+            place: self.place.clone(),
+        })
     }
 
     /// Runs a read on the engine's threads.
@@ -168,7 +203,10 @@ impl PostgresEngine {
             // Nothing is ever sent: this waits for the writer's end, which its patience bounds.
             let _ = writer.recv();
         }
-        self.follower.abort();
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+        drop(self.own_head.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(Background(self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()));
     }
 

@@ -23,12 +23,18 @@ const WINDOW_GROWTH: u64 = 4;
 impl ReadPool {
     /// Visits the wanted events of `scan`; answers the position up to which everything wanted has been visited.
     /// Nothing is read beyond the head that this node knows.
-    pub(crate) async fn scan(&self, scan: &Scan, visit: &mut impl FnMut(&EventRef<'_>)) -> Result<Position, ReadError> {
+    pub(crate) async fn scan(
+        &self,
+        scan: &Scan,
+        visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
+    ) -> Result<Position, ReadError> {
         let mut left = scan.limit;
         let mut visit = |event: &EventRef<'_>| {
-            visit(event);
             left -= 1;
-            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match visit(event) {
+                ControlFlow::Continue(()) if left > 0 => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
         };
         let (mut lease, head) = (self.lease().await?, self.head()?);
         // As a range of positions: those after `low` up to `high`.

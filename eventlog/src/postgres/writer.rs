@@ -7,6 +7,7 @@
 //! another node was faster on the quick one, and when it has to be found out what became of a commit.
 
 mod facts;
+mod import;
 mod plan;
 mod rows;
 
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use self::{
     facts::{Kinds, Question},
     plan::{Outcome, Plan, plan},
+    rows::{Move, Rows},
 };
 use super::{
     connection::{Connector, answered},
@@ -32,7 +34,8 @@ use super::{
     head::Head,
 };
 use crate::{
-    Answer, Append, AppendError, AppendOutcome, Appended, Position, RequestKey, Snapshot, StreamAppend,
+    Answer, Append, AppendError, AppendOutcome, Appended, ImportError, Position, RecordedEvent, RequestKey, Snapshot,
+    StreamAppend,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
 };
 
@@ -53,6 +56,11 @@ pub(super) enum Job {
         reply: Reply,
         room: Room,
     },
+    Import {
+        events: Vec<RecordedEvent>,
+        reply: oneshot::Sender<Result<Position, ImportError>>,
+        _room: Room,
+    },
     /// Keeps a copy of a state.
     Snapshot(Snapshot),
     /// Tries a small write; answers whether it went through.
@@ -67,7 +75,6 @@ type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
 struct Waiting {
     parts: Vec<StreamAppend>,
     key: Option<RequestKey>,
-    bytes: usize,
 }
 
 /// The answer to be kept with an append: to be made, or made for what was appended so.
@@ -145,15 +152,31 @@ impl Writer {
 
     /// Works until every sender is gone and nothing waits.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
-        while let Some(first) = waiting.recv().await {
+        let mut left_over = None;
+        loop {
+            let first = match left_over.take() {
+                Some(job) => job,
+                None => match waiting.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
             let mut group = Group::default();
             let mut next = Some(first);
             while let Some(job) = next.take() {
                 match job {
+                    // What was handed in before goes first.
+                    Job::Import { .. } if !group.appends.is_empty() => {
+                        left_over = Some(job);
+                        break;
+                    }
+                    Job::Import { events, reply, _room } => {
+                        // Nobody waits for the answer any more when the receiver is gone.
+                        let _ = reply.send(self.import(events).await);
+                    }
                     Job::Append { append, reply, room } => group.take(append, reply, room),
                     Job::Snapshot(snapshot) => self.keep(&snapshot).await,
                     Job::Probe { reply } => {
-                        // Nobody waits for the answer any more when the receiver is gone.
                         let _ = reply.send(self.probe().await);
                     }
                 }
@@ -170,16 +193,14 @@ impl Writer {
 
     async fn write_group(&mut self, mut group: Group) {
         let started = Instant::now();
-        // While the database is known to be away, everybody is told after one try.
-        let patience = if self.writable.load(Ordering::Acquire) { self.connector.patience } else { Duration::ZERO };
+        let patience = self.patience();
         let mut doubt = None;
         let error = loop {
             self.rest().await;
             match self.attempt(&group.appends, &mut group.promises, doubt.take()).await {
                 Ok(outcomes) => {
                     metrics::histogram!("daybook_log_commit_seconds").record(started.elapsed().as_secs_f64());
-                    self.writable.store(true, Ordering::Release);
-                    self.rest = None;
+                    self.is_well();
                     for ((reply, _room), outcome) in group.replies.into_iter().zip(outcomes) {
                         // A caller that has gone away does not need its answer; the events stay.
                         let _ = reply.send(outcome);
@@ -187,26 +208,43 @@ impl Writer {
                     return;
                 }
                 Err(failed) => {
-                    self.connection = None;
                     doubt = failed.doubt;
-                    let pause = self.rest.map_or(RETRY_FIRST, |(_, pause)| (pause * 2).min(RETRY_MAX));
-                    self.rest = Some((Instant::now() + pause, pause));
-                    let may_pass = matches!(failed.error.failure(), Failure::Lost | Failure::Busy);
-                    if !may_pass || started.elapsed() >= patience {
+                    if !self.may_try_again(&failed.error, started.elapsed() < patience) {
                         break failed.error;
                     }
-                    let error: &(dyn std::error::Error + 'static) = &failed.error;
-                    tracing::debug!(error, "a group of appends is tried again");
                 }
             }
         };
-        self.writable.store(false, Ordering::Release);
         let in_doubt = doubt.is_some();
         tracing::error!(error = &error as &dyn std::error::Error, in_doubt, "a group of appends could not be written");
         let error = if in_doubt { AppendError::InDoubt(Arc::new(error)) } else { error.into_append() };
         for (reply, _room) in group.replies {
             let _ = reply.send(Err(error.clone()));
         }
+    }
+
+    /// While the database is known to be away, everybody is told after one try.
+    fn patience(&self) -> Duration {
+        if self.writable.load(Ordering::Acquire) { self.connector.patience } else { Duration::ZERO }
+    }
+
+    fn is_well(&mut self) {
+        self.writable.store(true, Ordering::Release);
+        self.rest = None;
+    }
+
+    /// After a failure: whether it may pass, and there is time left to see.
+    fn may_try_again(&mut self, error: &StatementError, is_patient: bool) -> bool {
+        self.connection = None;
+        let pause = self.rest.map_or(RETRY_FIRST, |(_, pause)| (pause * 2).min(RETRY_MAX));
+        self.rest = Some((Instant::now() + pause, pause));
+        let may_pass = is_patient && matches!(error.failure(), Failure::Lost | Failure::Busy);
+        if may_pass {
+            tracing::debug!(error = error as &dyn std::error::Error, "a write to the log is tried again");
+        } else {
+            self.writable.store(false, Ordering::Release);
+        }
+        may_pass
     }
 
     /// Lets a database that failed come to itself.
@@ -223,13 +261,10 @@ impl Writer {
         promises: &mut [Promise],
         mut doubt: Option<Doubt>,
     ) -> Result<Vec<Outcome>, Failed> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => match self.connector.connect_to_write().await {
-                Ok(connection) => connection,
-                // Whatever was in doubt stays so.
-                Err(error) => return Err(Failed { error, doubt }),
-            },
+        let mut connection = match self.take_connection().await {
+            Ok(connection) => connection,
+            // Whatever was in doubt stays so.
+            Err(error) => return Err(Failed { error, doubt }),
         };
         let is_quick = self.careful_groups == 0 && doubt.is_none() && appends.iter().all(|append| append.key.is_none());
         let written = if is_quick { self.write_quickly(&mut connection, appends, promises).await? } else { None };
@@ -245,6 +280,14 @@ impl Writer {
         };
         self.connection = Some(connection);
         Ok(outcomes)
+    }
+
+    /// Put back by whoever has seen it work.
+    async fn take_connection(&mut self) -> Result<PgConnection, StatementError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.connector.connect_to_write().await,
+        }
     }
 
     /// Nothing when another node has moved the head meanwhile.
@@ -266,7 +309,10 @@ impl Writer {
             return Ok(None);
         }
         match plan.rows.write(connection, &self.connector, &plan.head).await {
-            Ok(true) => Ok(Some(self.committed(plan))),
+            Ok(true) => {
+                self.committed(&plan.rows, &plan.head);
+                Ok(Some(plan.outcomes))
+            }
             Ok(false) => {
                 self.careful_groups = CAREFUL_GROUPS;
                 Ok(None)
@@ -309,13 +355,15 @@ impl Writer {
             return Err(StatementError::from(sqlx::Error::Protocol("the head moved under its lock".to_owned())).into());
         }
         match answered(patience, sqlx::raw_sql("COMMIT").execute(&mut *connection)).await {
-            Ok(_) => Ok(self.committed(plan)),
+            Ok(_) => {
+                self.committed(&plan.rows, &plan.head);
+                Ok(plan.outcomes)
+            }
             Err(error) => Err(in_doubt(error, plan)),
         }
     }
 
-    fn committed(&mut self, plan: Plan<'_>) -> Vec<Outcome> {
-        let Plan { outcomes, rows, head } = plan;
+    fn committed(&mut self, rows: &Rows<'_>, head: &Move) {
         let learned: Vec<_> =
             rows.new_kinds().map(|(category, kind, id)| (category.to_owned(), kind.to_owned(), id)).collect();
         self.learn(&learned);
@@ -324,7 +372,6 @@ impl Writer {
         #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
         metrics::histogram!("daybook_log_commit_events").record(events as f64);
         self.head.advance(head.to);
-        outcomes
     }
 
     /// Kinds are never renamed, so that what is known of them stays true.
@@ -336,10 +383,7 @@ impl Writer {
 
     /// A small statement beside the appends, on the writer's connection.
     async fn aside(&mut self, query: Query<'_>) -> Result<u64, StatementError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connector.connect_to_write().await?,
-        };
+        let mut connection = self.take_connection().await?;
         let done = answered(self.connector.patience, query.execute(&mut connection)).await?;
         self.connection = Some(connection);
         Ok(done.rows_affected())
@@ -409,11 +453,10 @@ fn in_doubt(error: StatementError, plan: Plan<'_>) -> Failed {
 impl Group {
     fn take(&mut self, append: Append, reply: Reply, room: Room) {
         self.events += append.events();
-        let bytes = append.bytes();
-        self.bytes += bytes;
+        self.bytes += append.bytes();
         let Append { parts, remember } = append;
         let (key, make) = remember.map(|remember| (remember.key, remember.answer)).unzip();
-        self.appends.push(Waiting { parts, key, bytes });
+        self.appends.push(Waiting { parts, key });
         self.promises.push(Promise { make, made: None });
         self.replies.push((reply, room));
     }

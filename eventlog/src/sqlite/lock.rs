@@ -18,6 +18,20 @@ pub struct FolderInUse {
     holder: String,
 }
 
+/// A data folder that no other process may open as long as this lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+/// Keeps every other process out of the data folder `folder`, which has to exist, without opening its log.
+///
+/// # Errors
+/// [`OpenError`]: among others when another process has the folder open.
+pub fn lock_folder(folder: &Path) -> Result<FolderLock, OpenError> {
+    lock(folder).map(|_file| FolderLock { _file })
+}
+
 /// Held for as long as the file is open; the system lets go of it when the process ends, however it ends.
 pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(LOCK_FILE);

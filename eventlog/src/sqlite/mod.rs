@@ -1,8 +1,11 @@
 //! The embedded engine: one SQLite file, one thread that writes it, a few connections that read it.
 
+mod backup;
+mod checksum;
 mod lock;
 mod reader;
 mod schema;
+mod verify;
 mod versions;
 mod writer;
 
@@ -18,12 +21,16 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::lock::FolderInUse;
 pub(crate) use self::reader::{ReadConnection, ReadPool};
 use self::versions::Versions;
 use self::writer::{Job, Writer};
+pub use self::{
+    backup::{BackupError, RestoreError, Restoring, backup, restore},
+    lock::{FolderInUse, FolderLock, lock_folder},
+    verify::{Damage, Finding, Verified, VerifyError, verify, verify_file},
+};
 use crate::{
-    Append, AppendError, AppendOutcome, Position, ServerError, Snapshot,
+    Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, ServerError, Snapshot,
     queue::{QUEUE_APPENDS_MAX, Room},
 };
 
@@ -140,7 +147,7 @@ impl SqliteEngine {
         if let Err(source) = fs::metadata(&path) {
             return Err(OpenError::Folder { path, source });
         }
-        schema::check(&path)?;
+        schema::open_to_examine(&path)?;
         let readers = ReadPool::new(&path);
         let head = readers.head().map_err(|source| OpenError::Engine { path: path.clone(), source })?;
         Ok(Self {
@@ -165,6 +172,18 @@ impl SqliteEngine {
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
+        let jobs = self.jobs().ok_or(ImportError::Closed)?;
+        let room = Room::take(&self.queued_bytes, bytes).ok_or(ImportError::QueueFull)?;
+        let (reply, answer) = oneshot::channel();
+        jobs.try_send(Job::Import { events, reply, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ImportError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => ImportError::Closed,
+        })?;
+        answer.await.unwrap_or(Err(ImportError::Closed))
     }
 
     /// Hands a copy of a state to the writer, unless it has better things to do.

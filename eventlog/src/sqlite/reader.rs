@@ -12,9 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, types::ValueRef};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::schema;
+use super::{checksum, schema};
 use crate::{
-    Direction, EventRef, Filter, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
+    Anchor, Direction, EventRef, Filter, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
     append::Answer,
     log::{KeyLookup, Scan},
 };
@@ -311,18 +311,29 @@ impl ReadConnection {
         let Some(stream_id) = self.stream_number(&stream)? else { return Ok(None) };
         let snapshot = self
             .connection
-            .prepare_cached("SELECT shape, next, state FROM snapshots WHERE stream_id = ?1")?
+            .prepare_cached("SELECT shape, next, state, checksum FROM snapshots WHERE stream_id = ?1")?
             .query_row([stream_id], |row| {
-                let next = row.get::<_, i64>(1)?.cast_unsigned();
-                Ok(Snapshot { stream, shape: row.get(0)?, next, state: row.get(2)? })
+                let (shape, next, state): (String, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let fits = checksum::of_snapshot(&shape, next, &state) == row.get::<_, i64>(3)?.cast_unsigned();
+                Ok((fits, Snapshot { stream, shape, next: next.cast_unsigned(), state }))
             })
             .optional()?;
-        Ok(snapshot)
+        Ok(snapshot.and_then(|(fits, snapshot)| {
+            if !fits {
+                tracing::warn!(stream = %snapshot.stream, "a state's copy does not fit its checksum: not used");
+            }
+            fits.then_some(snapshot)
+        }))
     }
 
     /// The answer kept for a request, unless its body was another one.
     pub(crate) fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
         Ok(lookup_key(&self.connection, request)?)
+    }
+
+    /// The last position and its checksum.
+    pub(crate) fn anchor(&self) -> Result<Anchor, ReadError> {
+        Ok(schema::anchor(&self.connection)?)
     }
 
     fn head(&self) -> Result<Position, ReadError> {

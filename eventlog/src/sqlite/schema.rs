@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
+use crate::{Anchor, Position};
 
 /// "DBOK", so that `file` and SQLite itself can tell what the file is.
 const APPLICATION_ID: i64 = 0x4442_4F4B;
@@ -53,13 +54,31 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Refuses what is not a log of this build's format.
-pub(super) fn check(path: &Path) -> Result<(), OpenError> {
-    let connection = open_for_reading(path).map_err(|source| OpenError::Engine { path: path.to_owned(), source })?;
+/// A reader's connection to a file that may be anything: refuses what is no log, or has not this build's format.
+pub(super) fn open_to_examine(path: &Path) -> Result<Connection, OpenError> {
+    let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
+    let connection = open_for_reading(path).map_err(in_engine)?;
+    connection.pragma_update(None, "cache_size", -16_384).map_err(in_engine)?;
     match identify(&connection, path)? {
-        0 => Err(OpenError::Foreign { path: path.to_owned() }),
-        _ => Ok(()),
+        format if format == MIGRATIONS.len() => Ok(connection),
+        // A database with nothing in it.
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
+}
+
+/// The last position and its checksum, as written with the last commit.
+pub(super) fn anchor(connection: &Connection) -> rusqlite::Result<Anchor> {
+    connection.prepare_cached("SELECT position, checksum FROM head")?.query_row([], |row| {
+        let checksum = row.get::<_, i64>(1)?.cast_unsigned();
+        Ok(Anchor { position: Position::from_sql(row.get(0)?), checksum })
+    })
+}
+
+/// What a log of this build consists of, for comparison: an empty one in memory.
+pub(super) fn blank() -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|sql| connection.execute_batch(sql))?;
+    Ok(connection)
 }
 
 /// The format of the file, from 0 for a new one; refuses what is not a log, or a newer build's.

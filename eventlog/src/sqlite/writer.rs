@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes whatever is waiting into one transaction.
 
+mod import;
 mod insert;
 
 use std::{
@@ -18,10 +19,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use self::insert::{Heads, Inserter};
-use super::{reader, versions::Versions};
+use super::{checksum, reader, versions::Versions};
 use crate::{
-    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
-    Version,
+    Append, AppendError, AppendOutcome, Appended, ImportError, NewEvent, Position, RecordedEvent, Remember, Snapshot,
+    StreamAppend, StreamId, Version,
     append::{StoredAnswer, same_json},
     log::KeyLookup,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
@@ -37,6 +38,12 @@ pub(super) enum Job {
     Append {
         append: Append,
         reply: Reply,
+        _room: Room,
+    },
+    /// Writes events that another log recorded.
+    Import {
+        events: Vec<RecordedEvent>,
+        reply: oneshot::Sender<Result<Position, ImportError>>,
         _room: Room,
     },
     /// Keeps a copy of a state.
@@ -109,6 +116,12 @@ impl Writer {
                         events += append.events();
                         bytes += append.bytes();
                         group.push((append, reply, room));
+                    }
+                    Job::Import { events, reply, _room } => {
+                        // What was taken before it is also written before it.
+                        self.write_group(&mut group);
+                        // A caller that has gone away does not need its answer; the events stay.
+                        let _ = reply.send(self.import(events));
                     }
                     Job::Snapshot(snapshot) => self.keep(&snapshot),
                     Job::Probe { reply } => {
@@ -373,9 +386,15 @@ impl Writer {
 
     fn keep(&self, snapshot: &Snapshot) {
         let kept = self.connection.execute(
-            "INSERT OR REPLACE INTO snapshots (stream_id, shape, next, state)
-             SELECT stream_id, ?2, ?3, ?4 FROM streams WHERE name = ?1",
-            (snapshot.stream.as_str(), &snapshot.shape, snapshot.next.cast_signed(), &snapshot.state),
+            "INSERT OR REPLACE INTO snapshots (stream_id, shape, next, state, checksum)
+             SELECT stream_id, ?2, ?3, ?4, ?5 FROM streams WHERE name = ?1",
+            (
+                snapshot.stream.as_str(),
+                &snapshot.shape,
+                snapshot.next.cast_signed(),
+                &snapshot.state,
+                checksum::of_snapshot(&snapshot.shape, snapshot.next.cast_signed(), &snapshot.state).cast_signed(),
+            ),
         );
         if let Err(error) = kept {
             tracing::warn!(stream = %snapshot.stream, %error, "a state's copy could not be kept");

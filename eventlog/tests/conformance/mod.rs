@@ -10,6 +10,7 @@ pub mod durability;
 pub mod expectations;
 pub mod filters;
 pub mod idempotency;
+pub mod imports;
 pub mod model;
 pub mod order;
 pub mod reads;
@@ -104,6 +105,10 @@ macro_rules! conformance {
                 a_refused_append_keeps_no_answer, an_answer_survives_a_hard_stop;
             bounds: too_many_events_are_refused, too_large_an_event_is_refused, names_have_bounds, nul_bytes_are_refused,
                 an_append_without_events_answers_the_head, a_full_queue_is_told_at_once;
+            imports: an_imported_log_equals_its_original, appends_go_on_after_an_import,
+                an_import_wakes_those_who_wait, an_import_survives_a_hard_stop,
+                what_does_not_go_on_is_refused_whole_and_named, an_import_has_bounds,
+                imported_ids_that_do_not_rise_are_new_or_refused;
             repository: twenty_parallel_deciders_lose_nothing, dropped_futures_leave_no_stale_state,
                 a_conflict_by_another_repository_is_decided_anew, two_repositories_lose_nothing,
                 a_rejection_never_rests_on_an_old_state, nothing_to_do_never_rests_on_an_old_state,

@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use crate::conformance::{append, append_any, assert_gapless, event, everything, run_of_events, stream, try_append};
 
 /// A disk of eight megabytes.
-struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// Only root may mount one.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path()).output();
         match mount {
@@ -30,16 +30,16 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn filler(&self) -> std::path::PathBuf {
+    pub fn filler(&self) -> std::path::PathBuf {
         self.path().join("filler")
     }
 
     /// Leaves no more room than `bytes`.
-    fn fill_up(&self, bytes: u64) {
+    pub fn fill_up(&self, bytes: u64) {
         let mut filler = File::create(self.filler()).unwrap();
         while filler.write_all(&[0; 4_096]).is_ok() {}
         let full = filler.metadata().unwrap().len();

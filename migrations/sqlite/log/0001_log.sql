@@ -84,12 +84,14 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
 -- Copies of the states of long streams, so that a start need not fold them from the first event. They can be deleted
--- at any time. next: the version of the first event that is not in the copy.
+-- at any time. next: the version of the first event that is not in the copy. checksum: XXH3-64 of shape, next and state;
+-- a copy that does not fit it is not used.
 CREATE TABLE snapshots (
     stream_id INTEGER NOT NULL PRIMARY KEY,
     shape     TEXT    NOT NULL,
     next      INTEGER NOT NULL,
-    state     BLOB    NOT NULL
+    state     BLOB    NOT NULL,
+    checksum  INTEGER NOT NULL
 ) STRICT;
 
 -- For people: `SELECT * FROM log WHERE position > 1000 LIMIT 20`.

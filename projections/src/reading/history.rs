@@ -262,7 +262,7 @@ pub enum Place {
 pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, ReadModelsError> {
     let sql = format!("{SELECT} WHERE s.user_id = $1 AND s.ended_at IS NULL ORDER BY s.started_at DESC LIMIT 1");
     let row: Option<SessionRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user).fetch_optional(models.pool()).await?;
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user).fetch_optional(&*models.pool()).await?;
     Ok(row.map(Session::from))
 }
 
@@ -273,7 +273,7 @@ pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, 
 pub async fn session(models: &ReadModels, id: Uuid) -> Result<Option<Session>, ReadModelsError> {
     let sql = format!("{SELECT} WHERE s.session_id = $1");
     let row: Option<SessionRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(models.pool()).await?;
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&*models.pool()).await?;
     Ok(row.map(Session::from))
 }
 
@@ -290,7 +290,7 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>,
         for id in ids {
             query = query.bind(*id);
         }
-        found.extend(query.fetch_all(models.pool()).await?.into_iter().map(Session::from));
+        found.extend(query.fetch_all(&*models.pool()).await?.into_iter().map(Session::from));
     }
     Ok(found)
 }
@@ -301,7 +301,7 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>,
 /// [`ReadModelsError`]
 pub async fn count(models: &ReadModels, user: Uuid, book: Option<Uuid>) -> Result<u64, ReadModelsError> {
     let sql = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";
-    let count: i64 = sqlx::query_scalar(sql).bind(user).bind(book).fetch_one(models.pool()).await?;
+    let count: i64 = sqlx::query_scalar(sql).bind(user).bind(book).fetch_one(&*models.pool()).await?;
     Ok(count.cast_unsigned())
 }
 
@@ -331,7 +331,7 @@ pub async fn page(
         .bind(below.id)
         .bind(limit)
         .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }
@@ -347,7 +347,7 @@ pub async fn idle_since(
 ) -> Result<Vec<(Uuid, Uuid)>, ReadModelsError> {
     let sql = "SELECT user_id, session_id FROM reading_sessions WHERE ended_at IS NULL AND last_seen_at <= $1 \
                ORDER BY last_seen_at LIMIT $2";
-    Ok(sqlx::query_as(sql).bind(before.timestamp_micros()).bind(limit).fetch_all(models.pool()).await?)
+    Ok(sqlx::query_as(sql).bind(before.timestamp_micros()).bind(limit).fetch_all(&*models.pool()).await?)
 }
 
 /// A reader's ended sessions that started at or after `from`, oldest first.
@@ -366,7 +366,7 @@ pub async fn ended_since(
     let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(user)
         .bind(from.timestamp_micros())
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }

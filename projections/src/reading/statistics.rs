@@ -294,7 +294,7 @@ pub struct Totals {
 /// [`ReadModelsError`]
 pub async fn days(models: &ReadModels, user: Uuid) -> Result<Vec<Day>, ReadModelsError> {
     let sql = "SELECT date, minutes, sessions, progress FROM reading_days WHERE user_id = $1 ORDER BY date";
-    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).bind(user).fetch_all(models.pool()).await?;
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).bind(user).fetch_all(&*models.pool()).await?;
     rows.into_iter()
         .map(|(date, minutes, sessions, progress)| {
             let date = date.parse().map_err(|_| ReadModelsError::Corrupt(format!("{date:?} is no date")))?;
@@ -312,7 +312,7 @@ pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, Rea
                LEFT JOIN books b ON b.book_id = r.book_id WHERE r.user_id = $1 \
                ORDER BY r.minutes DESC, r.sessions DESC, r.book_id";
     let rows: Vec<(Uuid, Option<String>, i64, i64, i64, bool)> =
-        sqlx::query_as(sql).bind(user).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(user).fetch_all(&*models.pool()).await?;
     let sums = |(book_id, title, minutes, sessions, progress, finished)| BookSums {
         book_id,
         title,
@@ -330,7 +330,7 @@ pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, Rea
 /// [`ReadModelsError`]
 pub async fn totals(models: &ReadModels, user: Uuid) -> Result<Totals, ReadModelsError> {
     let sql = "SELECT * FROM reading_totals WHERE user_id = $1";
-    let Some(row) = sqlx::query(sql).bind(user).fetch_optional(models.pool()).await? else {
+    let Some(row) = sqlx::query(sql).bind(user).fetch_optional(&*models.pool()).await? else {
         return Ok(Totals::default());
     };
     let mut sums = [0; 28];

@@ -253,7 +253,7 @@ pub async fn document(
 ) -> Result<Option<Box<RawValue>>, ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 AND position = $3";
     let body: Option<String> =
-        sqlx::query_scalar(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional(models.pool()).await?;
+        sqlx::query_scalar(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional(&*models.pool()).await?;
     body.map(json).transpose()
 }
 
@@ -274,12 +274,12 @@ pub async fn documents(
         .bind(kind.as_str())
         .bind(limit)
         .bind(skip.cast_signed())
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     let total: i64 = sqlx::query_scalar("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
         .bind(shop)
         .bind(kind.as_str())
-        .fetch_one(models.pool())
+        .fetch_one(&*models.pool())
         .await?;
     let bodies = bodies.into_iter().map(json).collect::<Result<_, _>>()?;
     Ok((bodies, total.cast_unsigned()))

@@ -285,7 +285,7 @@ const ARTICLE: &str = "SELECT a.article_id, a.name, a.code, a.category, a.price,
 pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadModelsError> {
     let sql = format!("{SHOP} WHERE shop_id = $1");
     let row: Option<ShopTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(models.pool()).await?;
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&*models.pool()).await?;
     Ok(row.map(ShopRow::from))
 }
 
@@ -295,9 +295,12 @@ pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadM
 /// [`ReadModelsError`]
 pub async fn shops(models: &ReadModels, skip: u64, limit: u32) -> Result<(Vec<ShopRow>, u64), ReadModelsError> {
     let sql = format!("{SHOP} ORDER BY shop_id LIMIT $1 OFFSET $2");
-    let rows: Vec<ShopTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(limit).bind(skip.cast_signed()).fetch_all(models.pool()).await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM shops").fetch_one(models.pool()).await?;
+    let rows: Vec<ShopTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(limit)
+        .bind(skip.cast_signed())
+        .fetch_all(&*models.pool())
+        .await?;
+    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM shops").fetch_one(&*models.pool()).await?;
     Ok((rows.into_iter().map(ShopRow::from).collect(), total.cast_unsigned()))
 }
 
@@ -314,10 +317,10 @@ pub async fn terminals(
     let sql =
         "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
     let rows: Vec<(String, String, bool, bool)> =
-        sqlx::query_as(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all(&*models.pool()).await?;
     let total: i64 = sqlx::query_scalar("SELECT count(*) FROM terminals WHERE shop_id = $1")
         .bind(shop)
-        .fetch_one(models.pool())
+        .fetch_one(&*models.pool())
         .await?;
     let row = |(serial, name, active, has_key)| TerminalRow { serial, name, active, has_key };
     Ok((rows.into_iter().map(row).collect(), total.cast_unsigned()))
@@ -338,11 +341,11 @@ pub async fn articles(
         .bind(shop)
         .bind(limit)
         .bind(skip.cast_signed())
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     let total: i64 = sqlx::query_scalar("SELECT count(*) FROM articles WHERE shop_id = $1")
         .bind(shop)
-        .fetch_one(models.pool())
+        .fetch_one(&*models.pool())
         .await?;
     Ok((rows.into_iter().map(ArticleRow::from).collect(), total.cast_unsigned()))
 }
@@ -353,7 +356,8 @@ pub async fn articles(
 /// [`ReadModelsError`]
 pub async fn articles_on_sale(models: &ReadModels, shop: i64) -> Result<Vec<ArticleRow>, ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 AND a.active = 1 ORDER BY a.article_id");
-    let rows: Vec<ArticleTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).fetch_all(models.pool()).await?;
+    let rows: Vec<ArticleTuple> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).fetch_all(&*models.pool()).await?;
     Ok(rows.into_iter().map(ArticleRow::from).collect())
 }
 
@@ -364,6 +368,6 @@ pub async fn articles_on_sale(models: &ReadModels, shop: i64) -> Result<Vec<Arti
 pub async fn article(models: &ReadModels, shop: i64, id: i64) -> Result<Option<ArticleRow>, ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 AND a.article_id = $2");
     let row: Option<ArticleTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(id).fetch_optional(models.pool()).await?;
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(id).fetch_optional(&*models.pool()).await?;
     Ok(row.map(ArticleRow::from))
 }

@@ -86,6 +86,11 @@ impl<'a> Fields<'a> {
         Self { unknown_is_an_error: false, ..self }
     }
 
+    /// Refuses parameters that nobody asked for, as those of a body are.
+    pub fn refusing_unknown(self) -> Self {
+        Self { unknown_is_an_error: true, ..self }
+    }
+
     /// A field that must be there and not be null.
     pub fn required<T: FieldValue>(&mut self, name: &'static str) -> T {
         self.required_as(name, T::from_json, T::from_text)

@@ -10,7 +10,9 @@ use super::{
     super::connection::rows,
     pool::{Lease, ReadPool, Trouble},
 };
-use crate::{Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version};
+use crate::{
+    Anchor, Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
+};
 
 /// Positions of a stream rise with its versions: halves the versions until the first one above $2 is left.
 const FIRST_VERSION_AFTER: &str = "
@@ -44,6 +46,15 @@ impl ReadPool {
         let head = Position::from_sql(position.ok_or_else(|| ReadError::Corrupt("the log has no head".to_owned()))?);
         self.seen(head);
         Ok(head)
+    }
+
+    pub(crate) async fn anchor(&self) -> Result<Anchor, ReadError> {
+        let read = |row: &PgRow| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)?));
+        let head = self.ask(|| sqlx::query("SELECT position, checksum FROM head"), read).await?;
+        let (position, checksum) = head.ok_or_else(|| ReadError::Corrupt("the log has no head".to_owned()))?;
+        let anchor = Anchor { position: Position::from_sql(position), checksum: checksum.cast_unsigned() };
+        self.seen(anchor.position);
+        Ok(anchor)
     }
 
     /// The last position that was recorded before `micros`.

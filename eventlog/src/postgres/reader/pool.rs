@@ -1,6 +1,6 @@
 //! A few connections that read.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,7 +14,8 @@ use crate::{Position, ReadError};
 /// The connections, and what they know together.
 pub(crate) struct ReadPool {
     pub(super) connector: Connector,
-    pub(super) names: Names,
+    pub(super) names: Arc<Names>,
+    connections_max: usize,
     free: Mutex<Vec<PgConnection>>,
     permits: Semaphore,
     head: Weak<Head>,
@@ -55,8 +56,21 @@ impl From<Trouble> for ReadError {
 
 impl ReadPool {
     pub(in super::super) fn new(connector: Connector, connections_max: usize, head: Weak<Head>) -> Self {
-        let permits = Semaphore::new(connections_max.max(1));
-        Self { connector, names: Names::new(), free: Mutex::default(), permits, head }
+        let connections_max = connections_max.max(1);
+        let permits = Semaphore::new(connections_max);
+        Self { connector, names: Arc::new(Names::new()), free: Mutex::default(), permits, connections_max, head }
+    }
+
+    /// A pool of as many connections of its own, which knows the same names.
+    pub(in super::super) fn beside(&self, head: Weak<Head>) -> Self {
+        Self {
+            connector: self.connector.clone(),
+            names: Arc::clone(&self.names),
+            free: Mutex::default(),
+            permits: Semaphore::new(self.connections_max),
+            connections_max: self.connections_max,
+            head,
+        }
     }
 
     /// A connection for as long as a read takes.

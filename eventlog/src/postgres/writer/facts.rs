@@ -12,7 +12,7 @@ use super::{
     },
     Waiting,
 };
-use crate::{Answer, Position, RequestKey, StoredAnswer, Version};
+use crate::{Answer, Position, RequestKey, StoredAnswer, StreamAppend, Version};
 
 /// $1 names of streams; $2, $3 first and last of runs of event ids; $4, $5 categories and types of events; $6, $7, $8
 /// callers, routes and keys of requests. One row, whatever is found.
@@ -66,29 +66,35 @@ pub(super) type Kinds = HashMap<String, HashMap<String, i64>>;
 impl<'g> Question<'g> {
     /// Everything that these appends touch, but for the kinds that are known already.
     pub(super) fn of(group: &'g [Waiting], known: &Kinds) -> Self {
-        let mut question = Self::default();
-        let (mut streams, mut kinds, mut requests) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut question = Self::of_parts(group.iter().flat_map(|waiting| &waiting.parts), known);
+        let mut requests = HashSet::new();
         for waiting in group {
-            for part in &waiting.parts {
-                if streams.insert(part.stream.as_str()) {
-                    question.streams.push(part.stream.as_str());
-                }
-                let category = part.stream.category();
-                let of_category = known.get(category);
-                for event in &part.events {
-                    question.ask_for_id(event.id);
-                    let is_known = of_category.is_some_and(|types| types.contains_key(&*event.event_type));
-                    if !is_known && kinds.insert((category, &*event.event_type)) {
-                        question.kinds.push((category, &event.event_type));
-                    }
-                }
-            }
             if let Some(key) = &waiting.key
                 && requests.insert((&key.caller, &key.route, &key.key))
             {
                 question.requests.push(key);
             }
-            question.bytes += waiting.bytes;
+        }
+        question
+    }
+
+    pub(super) fn of_parts(parts: impl IntoIterator<Item = &'g StreamAppend>, known: &Kinds) -> Self {
+        let mut question = Self::default();
+        let (mut streams, mut kinds) = (HashSet::new(), HashSet::new());
+        for part in parts {
+            if streams.insert(part.stream.as_str()) {
+                question.streams.push(part.stream.as_str());
+            }
+            let category = part.stream.category();
+            let of_category = known.get(category);
+            for event in &part.events {
+                question.bytes += event.bytes();
+                question.ask_for_id(event.id);
+                let is_known = of_category.is_some_and(|types| types.contains_key(&*event.event_type));
+                if !is_known && kinds.insert((category, &*event.event_type)) {
+                    question.kinds.push((category, &event.event_type));
+                }
+            }
         }
         question
     }

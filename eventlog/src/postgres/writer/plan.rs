@@ -34,24 +34,23 @@ pub(super) struct Plan<'g> {
 pub(super) fn plan<'g>(group: &'g [Waiting], promises: &mut [Promise], facts: &Facts, kinds: &Kinds) -> Plan<'g> {
     // Never earlier than what is there: recorded times rise with positions, also when a clock is put back.
     let recorded_at = facts.now.max(facts.recorded_at);
-    let head = Move { from: facts.head, to: facts.head, checksum: facts.checksum, recorded_at };
-    let mut planner = Planner {
-        facts,
-        kinds,
-        head,
-        streams: HashMap::new(),
-        written: HashMap::new(),
-        new_kinds: HashMap::new(),
-        answers: HashMap::new(),
-        rows: Rows::default(),
-        checksums: Checksums::new(),
-    };
+    let mut planner = Planner::new(facts, kinds, recorded_at);
     let outcomes = group.iter().zip(promises).map(|(waiting, promise)| planner.take(waiting, promise)).collect();
     let Planner { rows, mut head, .. } = planner;
     if head.to == head.from {
         head.recorded_at = facts.recorded_at;
     }
     Plan { outcomes, rows, head }
+}
+
+/// Plans what another log recorded and what was found to go on where this one ends: each part with its recorded time.
+pub(super) fn plan_import<'g>(parts: &'g [(StreamAppend, i64)], facts: &Facts, kinds: &Kinds) -> (Rows<'g>, Move) {
+    let mut planner = Planner::new(facts, kinds, facts.recorded_at);
+    for (part, recorded_at) in parts {
+        planner.head.recorded_at = *recorded_at;
+        planner.write(part, &Known::new());
+    }
+    (planner.rows, planner.head)
 }
 
 struct Planner<'g, 'f> {
@@ -72,7 +71,21 @@ struct Planner<'g, 'f> {
 /// The first positions of those of a part's events that are there already.
 type Known = HashMap<Uuid, Position>;
 
-impl<'g> Planner<'g, '_> {
+impl<'g, 'f> Planner<'g, 'f> {
+    fn new(facts: &'f Facts, kinds: &'f Kinds, recorded_at: i64) -> Self {
+        Self {
+            facts,
+            kinds,
+            head: Move { from: facts.head, to: facts.head, checksum: facts.checksum, recorded_at },
+            streams: HashMap::new(),
+            written: HashMap::new(),
+            new_kinds: HashMap::new(),
+            answers: HashMap::new(),
+            rows: Rows::default(),
+            checksums: Checksums::new(),
+        }
+    }
+
     /// One append: everything that could refuse it is looked at before anything of it is written.
     fn take(&mut self, waiting: &'g Waiting, promise: &mut Promise) -> Outcome {
         if let Some(key) = &waiting.key
@@ -204,7 +217,15 @@ impl<'g> Planner<'g, '_> {
             let (stream_id, version) = (of_stream.id, of_stream.next);
             of_stream.next += 1;
             let kind_id = self.kind(category, &event.event_type, position);
-            self.rows.event(EventRow { position, stream_id, version, kind_id, checksum, event });
+            self.rows.event(EventRow {
+                position,
+                stream_id,
+                version,
+                kind_id,
+                checksum,
+                recorded_at: self.head.recorded_at,
+                event,
+            });
             self.written.insert(event.id, (position, name, event));
             self.head.to = position;
             self.head.checksum = checksum;

@@ -32,18 +32,18 @@ WITH moved AS (
 ), new_events AS (
     INSERT INTO events (position, stream_id, version, kind_id, schema_version, id, occurred_at, checksum, metadata,
                         data, recorded_at)
-    SELECT *, $4 FROM UNNEST($17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::integer[], $22::uuid[],
-                             $23::bigint[], $24::bigint[], $25::text[], $26::text[])
+    SELECT * FROM UNNEST($17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::integer[], $22::uuid[],
+                             $23::bigint[], $24::bigint[], $25::text[], $26::text[], $27::bigint[])
     WHERE EXISTS (SELECT FROM moved)
 )
-SELECT CASE WHEN $2 > $1 THEN pg_notify(current_schema() || $27, $2::text) END IS NULL FROM moved";
+SELECT CASE WHEN $2 > $1 THEN pg_notify(current_schema() || $28, $2::text) END IS NULL FROM moved";
 
 /// The first events of what is too large for one statement, written while the head is locked.
 const WRITE_SOME: &str = "
 INSERT INTO events (position, stream_id, version, kind_id, schema_version, id, occurred_at, checksum, metadata, data,
                     recorded_at)
-SELECT *, $1 FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[], $7::uuid[],
-                         $8::bigint[], $9::bigint[], $10::text[], $11::text[])";
+SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::uuid[],
+                     $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::bigint[])";
 
 /// All that a group writes.
 #[derive(Default)]
@@ -64,6 +64,7 @@ pub(super) struct EventRow<'g> {
     pub(super) version: u64,
     pub(super) kind_id: i64,
     pub(super) checksum: u64,
+    pub(super) recorded_at: i64,
     pub(super) event: &'g NewEvent,
 }
 
@@ -128,7 +129,7 @@ impl<'g> Rows<'g> {
         let mut rest = &self.events[..];
         while let Some(first) = self.statement_full(rest) {
             let (some, others) = rest.split_at(first);
-            self.write_some(connection, connector, head.recorded_at, some).await?;
+            self.write_some(connection, connector, some).await?;
             rest = others;
         }
         let columns = Columns::of(rest);
@@ -174,10 +175,9 @@ impl<'g> Rows<'g> {
         &self,
         connection: &mut PgConnection,
         connector: &Connector,
-        recorded_at: i64,
         events: &[EventRow<'_>],
     ) -> Result<(), StatementError> {
-        let query = Columns::of(events).bind(sqlx::query(WRITE_SOME).bind(recorded_at));
+        let query = Columns::of(events).bind(sqlx::query(WRITE_SOME));
         answered(connector.patience_for(self.bytes), query.execute(connection)).await.map(drop)
     }
 }
@@ -208,6 +208,7 @@ impl<'r, 'g> Columns<'r, 'g> {
             .bind(self.column(|row| row.checksum.cast_signed()))
             .bind(self.column(|row| &*row.event.metadata))
             .bind(self.column(|row| &*row.event.data))
+            .bind(self.column(|row| row.recorded_at))
     }
 }
 

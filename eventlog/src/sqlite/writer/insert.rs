@@ -154,6 +154,11 @@ impl<'a> Inserter<'a> {
         Self { connection, heads, recorded_at, checksums: Checksums::new() }
     }
 
+    /// What is inserted from now on was recorded then.
+    pub(super) fn recorded_at(&mut self, micros: i64) {
+        self.recorded_at = micros;
+    }
+
     /// Appends `events` to `stream`, in order; their positions are added to `positions`.
     pub(super) fn insert<'e>(
         &mut self,

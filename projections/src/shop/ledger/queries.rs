@@ -108,7 +108,7 @@ pub async fn movements(
         .bind(filter.to.map_or(i64::MAX, |to| to.timestamp_micros()))
         .bind(filter.kind.clone())
         .bind(limit)
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     let movement = |row: sqlx::sqlite::SqliteRow| {
         Ok(Movement {
@@ -140,7 +140,7 @@ pub async fn movements(
 /// [`ReadModelsError`]
 pub async fn stock(models: &ReadModels, shop: i64, article: i64) -> Result<(i64, i64), ReadModelsError> {
     let sql = "SELECT stock, position FROM stock WHERE shop_id = $1 AND article_id = $2";
-    let row: Option<(i64, i64)> = sqlx::query_as(sql).bind(shop).bind(article).fetch_optional(models.pool()).await?;
+    let row: Option<(i64, i64)> = sqlx::query_as(sql).bind(shop).bind(article).fetch_optional(&*models.pool()).await?;
     Ok(row.unwrap_or((0, 0)))
 }
 
@@ -162,7 +162,7 @@ pub async fn stock_as_of(
          WHERE shop_id = $1 AND article_id = $2 AND {time} <= $3"
     );
     let row = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(article).bind(at.timestamp_micros());
-    Ok(row.fetch_one(models.pool()).await?)
+    Ok(row.fetch_one(&*models.pool()).await?)
 }
 
 /// A shop's article and its stock.
@@ -187,7 +187,7 @@ pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> R
                LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id \
                WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3";
     let rows: Vec<(i64, String, i64, Option<i64>)> =
-        sqlx::query_as(sql).bind(shop).bind(after).bind(limit).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(after).bind(limit).fetch_all(&*models.pool()).await?;
     let row = |(article_id, name, stock, updated_at): (i64, String, i64, Option<i64>)| StockRow {
         article_id,
         name,
@@ -215,7 +215,7 @@ pub async fn balances(
                WHERE shop_id = $1 AND position <= $2 GROUP BY article_id) m \
                LEFT JOIN stock s ON s.shop_id = $1 AND s.article_id = m.article_id";
     let rows: Vec<(i64, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(position.cast_signed()).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(position.cast_signed()).fetch_all(&*models.pool()).await?;
     Ok(rows.into_iter().map(|(article, sum, stock)| (article, (sum, stock))).collect())
 }
 
@@ -256,7 +256,7 @@ pub async fn alerts(
         .bind(after.1)
         .bind(after.2)
         .bind(limit)
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     let row = |(position, line, article_id, kind, stock, threshold, at): (i64, i64, i64, String, i64, i64, i64)| {
         AlertRow { position, line, article_id, kind, stock, threshold, at: from_micros(at) }

@@ -96,7 +96,7 @@ pub async fn fingerprints(
         for number in numbers {
             query = query.bind((*number).to_owned());
         }
-        found.extend(query.fetch_all(models.pool()).await?);
+        found.extend(query.fetch_all(&*models.pool()).await?);
     }
     Ok(found)
 }
@@ -113,7 +113,7 @@ pub async fn by_numbers(models: &ReadModels, shop: i64, numbers: &[&str]) -> Res
         for number in numbers {
             query = query.bind((*number).to_owned());
         }
-        for row in query.fetch_all(models.pool()).await? {
+        for row in query.fetch_all(&*models.pool()).await? {
             found.push(sale_of(row)?);
         }
     }
@@ -166,7 +166,7 @@ pub async fn page(
         .bind(sold_at)
         .bind(position)
         .bind(limit)
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     rows.into_iter().map(sale_of).collect()
 }
@@ -204,7 +204,7 @@ pub async fn turnover(models: &ReadModels, shop: i64, period: Period) -> Result<
     let sql = "SELECT count(*), coalesce(sum(montant_total), 0) FROM sales \
                WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND paye = 1 AND annulee = 0";
     let (from, to) = period.bounds();
-    let (nombre, montant) = sqlx::query_as(sql).bind(shop).bind(from).bind(to).fetch_one(models.pool()).await?;
+    let (nombre, montant) = sqlx::query_as(sql).bind(shop).bind(from).bind(to).fetch_one(&*models.pool()).await?;
     Ok(Turnover { nombre, montant })
 }
 
@@ -222,7 +222,7 @@ pub async fn turnover_of_days(
                WHERE shop_id = $1 AND ($2 IS NULL OR date >= $2) AND ($3 IS NULL OR date <= $3)";
     let text = |date: Option<NaiveDate>| date.map(|date| date.to_string());
     let (nombre, montant) =
-        sqlx::query_as(sql).bind(shop).bind(text(from)).bind(text(to)).fetch_one(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(text(from)).bind(text(to)).fetch_one(&*models.pool()).await?;
     Ok(Turnover { nombre, montant })
 }
 
@@ -238,7 +238,7 @@ pub async fn by_mode(
     let sql = "SELECT mode_paiement, nombre, montant FROM sales_modes WHERE shop_id = $1 AND month = $2 AND nombre > 0 \
                ORDER BY montant DESC, mode_paiement";
     let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(month(month_of)).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(month(month_of)).fetch_all(&*models.pool()).await?;
     Ok(rows.into_iter().map(|(mode, nombre, montant)| (mode, Turnover { nombre, montant })).collect())
 }
 
@@ -270,7 +270,7 @@ pub async fn top_articles(
                WHERE t.shop_id = $1 AND t.month = $2 AND t.quantite > 0 \
                ORDER BY t.quantite DESC, t.montant DESC, t.article_id LIMIT $3";
     let rows: Vec<(i64, String, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(month(month_of)).bind(limit).fetch_all(models.pool()).await?;
+        sqlx::query_as(sql).bind(shop).bind(month(month_of)).bind(limit).fetch_all(&*models.pool()).await?;
     let row = |(article_id, nom, quantite, montant)| TopArticle { article_id, nom, quantite, montant };
     Ok(rows.into_iter().map(row).collect())
 }
@@ -291,7 +291,7 @@ pub async fn numbers_from(
         .bind(shop)
         .bind(prefix.to_owned())
         .bind(format!("{prefix}~"))
-        .fetch_all(models.pool())
+        .fetch_all(&*models.pool())
         .await?;
     Ok(rows.into_iter().collect())
 }

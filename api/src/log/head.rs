@@ -1,0 +1,46 @@
+//! Where the log ends.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::SecondsFormat;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::reader::LogReader;
+use super::{page, query};
+use crate::app::App;
+use crate::http::Problem;
+use crate::http::openapi::{Forbidden, ReadProblems};
+use crate::http::read::{After, Query};
+
+/// The log's last event.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogHead)]
+pub struct Head {
+    /// Its position; 0 when there is none.
+    head: u64,
+    /// When the log took it.
+    #[schema(required, format = DateTime)]
+    recorded_at: Option<String>,
+}
+
+/// Where the log ends
+#[utoipa::path(
+    get,
+    path = "/api/v1/log/head",
+    tag = "Log",
+    responses((status = 200, description = "The last position", body = Head), ReadProblems, Forbidden)
+)]
+pub async fn head(
+    State(app): State<App>,
+    _: LogReader,
+    After(after): After,
+    Query(query): Query,
+) -> Result<Json<Head>, Problem> {
+    query::nothing(&query)?;
+    app.logged(after).await?;
+    let head = app.log.head();
+    let event = app.log.event_at(head).await.map_err(page::failed)?;
+    let recorded_at = event.map(|event| event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    Ok(Json(Head { head: head.get(), recorded_at }))
+}

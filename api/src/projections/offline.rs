@@ -1,0 +1,188 @@
+//! Projections from the command line, on a data folder.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Subcommand;
+use daybook_eventlog::{Log, OpenError, Position};
+use daybook_projections::{Projection, ReadModels, Standing, Told};
+
+use crate::progress::{Progress, Unit};
+use crate::settings::SettingsArgs;
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// What to do with the read models of a data folder.
+#[derive(Subcommand)]
+pub enum ProjectionsCommand {
+    /// Print how far each read model is; a server may be running
+    List {
+        /// Where the data folder is.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Build read models anew from the log, beside the old ones, which stay until the new ones have everything
+    #[command(
+        after_help = "Examples:\n  daybook projections rebuild                all of them, with one pass over the log\n  daybook projections rebuild sales shops\n\nThe server must not be running: ask a running one by POST /api/v1/projections/NAME/rebuild.\nWhat is interrupted goes on where it was, here or at the server's next start."
+    )]
+    Rebuild {
+        /// Only these
+        #[arg(value_name = "NAME", value_parser = known())]
+        names: Vec<String>,
+        /// Where the data folder is.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Build read models aside and compare them with the ones in place, row by row; a server may be running
+    #[command(
+        after_help = "Examples:\n  daybook projections verify\n  daybook projections verify stock_ledger\n\nEnds with 1 when something differs, and says what. The fresh build needs room in the data folder."
+    )]
+    Verify {
+        /// Only these
+        #[arg(value_name = "NAME", value_parser = known())]
+        names: Vec<String>,
+        /// Where the data folder is.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+}
+
+fn known() -> clap::builder::PossibleValuesParser {
+    daybook_projections::all().iter().map(|projection| projection.name()).collect::<Vec<_>>().into()
+}
+
+impl ProjectionsCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The data folder could not be used, or something was found.
+    pub async fn run(self) -> Outcome {
+        match self {
+            Self::List { settings } => list(&settings).await,
+            Self::Rebuild { names, settings } => rebuild(&settings, &names).await,
+            Self::Verify { names, settings } => verify(&settings, &names).await,
+        }
+    }
+}
+
+async fn list(settings: &SettingsArgs) -> Outcome {
+    let data = settings.load()?.data;
+    let log = Log::open_to_read(&data).await?;
+    let models = ReadModels::open_to_read(&data).await?;
+    let head = log.head();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<20} {:>7} {:>12} {:>12}  state", "name", "version", "checkpoint", "behind")?;
+    for Standing { name, version, served, building } in models.standings(&daybook_projections::all()).await? {
+        let (checkpoint, state) = match served {
+            None => (Position::START, "not built by this version yet".to_owned()),
+            Some((checkpoint, Some((position, reason)))) => {
+                (checkpoint, format!("stopped at the event at position {position}: {reason}"))
+            }
+            Some((checkpoint, None)) => (checkpoint, "follows the log".to_owned()),
+        };
+        let behind = head.get().saturating_sub(checkpoint.get());
+        let beside = building.map(|at| format!("; a new copy beside it is at {at}")).unwrap_or_default();
+        writeln!(out, "{name:<20} {version:>7} {:>12} {behind:>12}  {state}{beside}", checkpoint.get())?;
+    }
+    writeln!(out, "the log's head is {head}")?;
+    Ok(())
+}
+
+async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
+    let data = settings.load()?.data;
+    let log = open_alone(&data).await?;
+    let models = ReadModels::open(&data).await?;
+    let (told, progress) = slowest("rebuilding", log.head(), &wanted(names));
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let rebuilt = daybook_projections::rebuild(&log, &models, daybook_projections::all(), is_wanted, told).await?;
+    progress.end();
+    models.close().await;
+    log.close().await;
+    let mut out = io::stdout().lock();
+    let mut stopped = 0;
+    for one in rebuilt {
+        match one.fault {
+            None => writeln!(out, "{}: rebuilt", one.name)?,
+            Some((position, reason)) => {
+                stopped += 1;
+                writeln!(
+                    out,
+                    "{}: stays as it was; the event at position {position} cannot be taken: {reason}",
+                    one.name
+                )?;
+            }
+        }
+    }
+    if stopped > 0 { Err(format!("{stopped} read models could not be rebuilt").into()) } else { Ok(()) }
+}
+
+/// The data folder's log, for this process alone.
+async fn open_alone(data: &std::path::Path) -> Result<Log, Box<dyn Error + Send + Sync>> {
+    match Log::open(data).await {
+        Ok(log) => Ok(log),
+        Err(error @ OpenError::InUse(_)) => {
+            Err(format!("{error}; ask the running server: POST /api/v1/projections/NAME/rebuild").into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn verify(settings: &SettingsArgs, names: &[String]) -> Outcome {
+    let data = settings.load()?.data;
+    let log = Log::open_to_read(&data).await?;
+    let models = ReadModels::open_to_read(&data).await?;
+    let scratch = tempfile::Builder::new().prefix(".verify-").tempdir_in(&data)?;
+    let (told, progress) = slowest("verifying", log.head(), &wanted(names));
+    let verdicts = daybook_projections::verify(&log, &models, wanted(names), scratch.path(), told).await?;
+    progress.end();
+    let mut out = io::stdout().lock();
+    let mut bad = 0;
+    for verdict in verdicts {
+        bad += u32::from(!verdict.is_good());
+        let name = verdict.name;
+        match (verdict.checkpoint, verdict.fault) {
+            (None, _) => writeln!(out, "{name}: there is no read model of this version yet")?,
+            (Some(_), Some((position, reason))) => {
+                writeln!(out, "{name}: stopped at the event at position {position}: {reason}")?;
+            }
+            (Some(at), None) if verdict.differences.different == 0 => {
+                writeln!(out, "{name}: {} rows are what the log says at position {at}", verdict.differences.same)?;
+            }
+            (Some(at), None) => {
+                let (same, different) = (verdict.differences.same, verdict.differences.different);
+                writeln!(
+                    out,
+                    "{name}: {different} rows differ from what the log says at position {at}, {same} do not"
+                )?;
+            }
+        }
+        for line in verdict.differences.told {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    if bad > 0 {
+        return Err(format!("{bad} read models are not what the log says: daybook projections rebuild").into());
+    }
+    Ok(())
+}
+
+/// Shows where the slowest of `projections` is.
+fn slowest(doing: &'static str, head: Position, projections: &[Arc<dyn Projection>]) -> (Told, Arc<Progress>) {
+    let progress = Arc::new(Progress::new(doing, Unit::Events, head.get()));
+    let reached = projections.iter().map(|projection| (projection.name(), 0)).collect::<HashMap<_, _>>();
+    let (reached, shown) = (Mutex::new(reached), Arc::clone(&progress));
+    let told = move |name: &'static str, position: Position| {
+        let mut reached = reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.insert(name, position.get());
+        shown.at(reached.values().copied().min().unwrap_or_default());
+    };
+    (Arc::new(told), progress)
+}
+
+fn wanted(names: &[String]) -> Vec<Arc<dyn Projection>> {
+    let mut projections = daybook_projections::all();
+    projections.retain(|projection| names.is_empty() || names.iter().any(|name| name == projection.name()));
+    projections
+}

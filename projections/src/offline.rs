@@ -1,0 +1,187 @@
+//! Read models without a server: brought up to the log, built anew, compared with a fresh build.
+
+use std::{path::Path, sync::Arc};
+
+use daybook_eventlog::{Log, Position};
+use tokio::sync::mpsc;
+
+use crate::{
+    Differences, Progress, Projection, ReadModels, ReadModelsError,
+    followers::{Follower, Followers, Observer},
+    models::Checkpoint,
+    rebuild::{self, Built},
+    runner::source,
+};
+
+/// Is told of each batch: the projection's name, and the position that it has come to.
+pub type Told = Arc<dyn Fn(&'static str, Position) + Send + Sync>;
+
+/// Brings `projections` in `models` up to the log's present head, calling `told` after each batch.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn catch_up(
+    log: &Log,
+    models: &ReadModels,
+    projections: Vec<Arc<dyn Projection>>,
+    told: Told,
+) -> Result<Progress, ReadModelsError> {
+    let copies = models.prepare(&projections, source(log).await?).await?;
+    let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
+    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| Follower::new(projection, copy));
+    let observer = Arc::new(Both(progress.clone(), told));
+    let mut followers = Followers::new(log.clone(), followers.collect(), observer);
+    let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
+    followers.follow(Some(log.head()), &mut nobody).await;
+    followers.close().await;
+    Ok(progress)
+}
+
+/// What became of a projection that was to be built anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Its name.
+    pub name: &'static str,
+    /// Where and why it stopped; the read model before stays in place then.
+    pub fault: Option<(Position, String)>,
+}
+
+/// Builds those of `projections` that are `wanted` from nothing, together, beside the ones in `models`; each takes
+/// over when it has everything. What was interrupted goes on where it was.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn rebuild(
+    log: &Log,
+    models: &ReadModels,
+    projections: Vec<Arc<dyn Projection>>,
+    wanted: impl Fn(&str) -> bool,
+    told: Told,
+) -> Result<Vec<Rebuilt>, ReadModelsError> {
+    for copy in models.prepare(&projections, source(log).await?).await? {
+        copy.close().await;
+    }
+    let mut copies = Vec::new();
+    let mut unfinished = models.unfinished(&projections).await?;
+    for projection in projections.into_iter().filter(|projection| wanted(projection.name())) {
+        let begun = unfinished.iter().position(|(begun, _)| begun.name() == projection.name());
+        let copy = match begun {
+            Some(place) => unfinished.swap_remove(place).1,
+            None => models.begin_beside(&*projection).await?,
+        };
+        copies.push((projection, copy));
+    }
+    let observer = Arc::new(Teller(told));
+    let (_keep_open, nobody) = mpsc::channel(1);
+    let built = rebuild::build(log, models, copies.clone(), observer, nobody).await?;
+    let mut rebuilt = Vec::with_capacity(built.len());
+    for ((projection, _), (copy, built)) in copies.into_iter().zip(built) {
+        let fault = match built {
+            Built::Stopped(checkpoint) => {
+                models.give_up(&copy).await;
+                checkpoint.fault
+            }
+            Built::Whole => {
+                models.take_over(&copy).await?;
+                models.forget_retired(projection.name()).await;
+                None
+            }
+            Built::GivenUp | Built::Interrupted => None,
+        };
+        rebuilt.push(Rebuilt { name: projection.name(), fault });
+    }
+    Ok(rebuilt)
+}
+
+/// A read model beside a fresh build of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The projection's name.
+    pub name: &'static str,
+    /// How far the read model is: the fresh one was built up to there. `None` when there is no read model of this
+    /// build's version.
+    pub checkpoint: Option<Position>,
+    /// Where and why the served one, or else the fresh one, stopped.
+    pub fault: Option<(Position, String)>,
+    /// What the two disagree about.
+    pub differences: Differences,
+}
+
+impl Verdict {
+    /// The read model is there, and is what the log says.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.checkpoint.is_some() && self.fault.is_none() && self.differences.different == 0
+    }
+}
+
+/// Builds `projections` in the folder `scratch`, which is empty, up to where the ones in `models` are, and compares
+/// them row by row. A server may be writing `models` meanwhile: what is compared is as it was when this began.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn verify(
+    log: &Log,
+    models: &ReadModels,
+    projections: Vec<Arc<dyn Projection>>,
+    scratch: &Path,
+    told: Told,
+) -> Result<Vec<Verdict>, ReadModelsError> {
+    let mut served = Vec::with_capacity(projections.len());
+    for projection in &projections {
+        served.push(models.freeze(&**projection).await?);
+    }
+    // Everything that the frozen copies have is there now.
+    let log = log.beside().await.map_err(ReadModelsError::Log)?;
+    let aside = ReadModels::open(scratch).await?;
+    let mut followers = Vec::with_capacity(projections.len());
+    let copies = aside.prepare(&projections, source(&log).await?).await?;
+    for ((projection, copy), frozen) in projections.iter().zip(copies).zip(&served) {
+        let until = frozen.as_ref().map_or(Position::START, |frozen| frozen.checkpoint.position);
+        followers.push(Follower::new(Arc::clone(projection), copy).until(until));
+    }
+    let mut followers = Followers::new(log.clone(), followers, Arc::new(Teller(told)));
+    let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
+    followers.follow(Some(log.head()), &mut nobody).await;
+    let built: Vec<_> = followers.iter().map(|one| (one.id.clone(), one.checkpoint.fault.clone())).collect();
+    followers.close().await;
+    let mut verdicts = Vec::with_capacity(projections.len());
+    for ((projection, (copy, fault)), frozen) in projections.iter().zip(built).zip(served) {
+        let mut verdict =
+            Verdict { name: projection.name(), checkpoint: None, fault: None, differences: Differences::default() };
+        if let Some(mut frozen) = frozen {
+            verdict.differences = models.compare(&mut frozen, &aside.file(&copy), &**projection).await?;
+            verdict.checkpoint = Some(frozen.checkpoint.position);
+            verdict.fault = frozen.checkpoint.fault.or(fault);
+        }
+        verdicts.push(verdict);
+    }
+    aside.close().await;
+    Ok(verdicts)
+}
+
+struct Teller(Told);
+
+impl Observer for Teller {
+    fn applied(&self, name: &'static str, position: Position, _: Position) {
+        (self.0)(name, position);
+    }
+
+    fn stopped(&self, name: &'static str, checkpoint: &Checkpoint) {
+        (self.0)(name, checkpoint.position);
+    }
+}
+
+struct Both(Progress, Told);
+
+impl Observer for Both {
+    fn applied(&self, name: &'static str, position: Position, head: Position) {
+        self.0.applied(name, position, head);
+        (self.1)(name, position);
+    }
+
+    fn stopped(&self, name: &'static str, checkpoint: &Checkpoint) {
+        self.0.stopped(name, checkpoint);
+        (self.1)(name, checkpoint.position);
+    }
+}
