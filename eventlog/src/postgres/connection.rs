@@ -60,6 +60,8 @@ impl Connector {
             ("enable_bitmapscan", "off".to_owned()),
             ("enable_hashjoin", "off".to_owned()),
             ("enable_mergejoin", "off".to_owned()),
+            // And planned once: planning takes longer than running it.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("max_parallel_workers_per_gather", "0".to_owned()),
             ("jit", "off".to_owned()),
         ]

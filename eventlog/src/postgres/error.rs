@@ -114,6 +114,12 @@ impl StatementError {
         }
     }
 
+    /// The statement would have written something that may stand only once.
+    pub(super) fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.failure() == Failure::Lost
     }

@@ -69,7 +69,7 @@ impl ReadPool {
         (mut low, mut high): (Position, Position),
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Position>, ReadError> {
-        let kinds = self.kinds_of(lease, &scan.filter).await?;
+        let kinds = self.kinds_of(lease, (&scan.filter, high)).await?;
         let mut window = WINDOW_FIRST;
         while low < high && !kinds.is_empty() {
             let (from, to) = match scan.direction {

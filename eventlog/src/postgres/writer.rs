@@ -1,15 +1,22 @@
 //! The one task of this node that writes: it takes whatever is waiting into one transaction.
 //!
-//! There are two ways for a group. The quick one, when no answer has to be made inside the transaction: ask for what the
-//! group touches, plan it in memory, and write it with one statement that goes through only if the head is still where
-//! it was; the head's row is locked for no longer than that statement. The careful one locks the row first, so that
-//! nothing can move any more. It is taken when answers are to be kept (they are made once, and tell positions), when
-//! another node was faster on the quick one, and when it has to be found out what became of a commit.
+//! There are three ways for a group, all planned in memory by the rules of every engine.
+//! - From memory: with one statement, which goes through only if nobody has moved the head since the last group of this
+//!   node. When the head is the same, so is all that is remembered. That no event id is known is left to the database.
+//! - Quickly, when not all is remembered, somebody would be refused, or an id is known: ask for what the group touches,
+//!   and write it with the same statement. The head's row is locked for that statement alone.
+//! - Carefully: lock the head's row first, so that nothing can move any more. When answers are to be kept (they are made
+//!   once, and tell positions), when another node was faster on the other ways, and when it has to be found out what
+//!   became of a commit.
 
+mod doubt;
 mod facts;
+mod group;
 mod import;
+mod memory;
 mod plan;
 mod rows;
+mod upkeep;
 
 use std::{
     sync::{
@@ -21,12 +28,15 @@ use std::{
 
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 use self::{
+    doubt::{Doubt, Failed, in_doubt},
     facts::{Kinds, Question},
+    group::{Group, Promise, Reply, Waiting},
+    memory::Memory,
     plan::{Outcome, Plan, plan},
     rows::{Move, Rows},
+    upkeep::Purge,
 };
 use super::{
     connection::{Connector, answered},
@@ -34,16 +44,10 @@ use super::{
     head::Head,
 };
 use crate::{
-    Answer, Append, AppendError, AppendOutcome, Appended, ImportError, Position, RecordedEvent, RequestKey, Snapshot,
-    StreamAppend,
+    Append, AppendError, ImportError, Position, RecordedEvent, Snapshot,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
 };
 
-/// Answers to repeated requests are kept at least this long.
-const ANSWERS_KEPT: Duration = Duration::from_hours(48);
-/// How often old answers are looked for, and how many go at once.
-const PURGE_EVERY: Duration = Duration::from_mins(5);
-const PURGE_ROWS_MAX: i64 = 5_000;
 /// Groups that go the careful way after another node was faster.
 const CAREFUL_GROUPS: u32 = 16;
 /// Between two tries.
@@ -69,58 +73,6 @@ pub(super) enum Job {
     },
 }
 
-type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
-
-/// An append of a group, without its answers.
-struct Waiting {
-    parts: Vec<StreamAppend>,
-    key: Option<RequestKey>,
-}
-
-/// The answer to be kept with an append: to be made, or made for what was appended so.
-#[derive(Default)]
-struct Promise {
-    make: Option<Make>,
-    made: Option<(Appended, Answer)>,
-}
-
-type Make = Box<dyn FnOnce(&Appended) -> Answer + Send>;
-
-/// What is written together.
-#[derive(Default)]
-struct Group {
-    appends: Vec<Waiting>,
-    promises: Vec<Promise>,
-    replies: Vec<(Reply, Room)>,
-    events: usize,
-    bytes: usize,
-}
-
-/// A commit without an answer: these outcomes are true if this event stands in the log. Whether it does is looked up with
-/// the head locked. A commit of answers without events has nothing to look for: its answers are found by their keys, as
-/// those of any repeated request.
-///
-/// A statement that is still on its way to the server while we look does no harm: the group is written again, at the same
-/// positions or, if the head has moved, at others; either way that statement then finds the head elsewhere than it
-/// expects it, and writes nothing.
-struct Doubt {
-    first: Option<(Position, Uuid)>,
-    outcomes: Vec<Outcome>,
-    head: Position,
-}
-
-/// A try that failed.
-struct Failed {
-    error: StatementError,
-    doubt: Option<Doubt>,
-}
-
-impl From<StatementError> for Failed {
-    fn from(error: StatementError) -> Self {
-        Self { error, doubt: None }
-    }
-}
-
 pub(super) struct Writer {
     connector: Connector,
     /// Gone after any failure: what a connection was in the middle of is not to be trusted.
@@ -128,11 +80,11 @@ pub(super) struct Writer {
     head: Arc<Head>,
     writable: Arc<AtomicBool>,
     kinds: Kinds,
+    memory: Option<Memory>,
     careful_groups: u32,
     /// Until when nothing is tried, after a failure.
     rest: Option<(Instant, Duration)>,
-    purged: Instant,
-    purge_after: Duration,
+    purge: Purge,
 }
 
 impl Writer {
@@ -143,10 +95,10 @@ impl Writer {
             head,
             writable,
             kinds: Kinds::new(),
+            memory: None,
             careful_groups: 0,
             rest: None,
-            purged: Instant::now(),
-            purge_after: PURGE_EVERY,
+            purge: Purge::new(),
         }
     }
 
@@ -267,7 +219,13 @@ impl Writer {
             Err(error) => return Err(Failed { error, doubt }),
         };
         let is_quick = self.careful_groups == 0 && doubt.is_none() && appends.iter().all(|append| append.key.is_none());
-        let written = if is_quick { self.write_quickly(&mut connection, appends, promises).await? } else { None };
+        let mut written = None;
+        if is_quick {
+            written = self.write_from_memory(&mut connection, appends, promises).await?;
+            if written.is_none() {
+                written = self.write_quickly(&mut connection, appends, promises).await?;
+            }
+        }
         let outcomes = match written {
             Some(outcomes) => outcomes,
             None => {
@@ -290,6 +248,35 @@ impl Writer {
         }
     }
 
+    /// Without asking, when all that the group touches is remembered. Nothing when it is not, when the head has moved
+    /// since, or when somebody would be refused or has sent an event again: that is looked at properly.
+    async fn write_from_memory(
+        &mut self,
+        connection: &mut PgConnection,
+        appends: &[Waiting],
+        promises: &mut [Promise],
+    ) -> Result<Option<Vec<Outcome>>, Failed> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let Some(facts) = memory.facts(appends, &self.kinds) else { return Ok(None) };
+        let plan = plan(appends, promises, &facts, &self.kinds);
+        if plan.rows.is_empty() || !plan.rows.fit_one_statement() || plan.outcomes.iter().any(Result::is_err) {
+            return Ok(None);
+        }
+        match plan.rows.write(connection, &self.connector, &plan.head).await {
+            Ok(true) => {
+                self.committed(&plan);
+                Ok(Some(plan.outcomes))
+            }
+            Ok(false) => {
+                self.memory = None;
+                Ok(None)
+            }
+            Err(error) if error.is_taken() => Ok(None),
+            // The statement commits by itself.
+            Err(error) => Err(in_doubt(error, plan)),
+        }
+    }
+
     /// Nothing when another node has moved the head meanwhile.
     async fn write_quickly(
         &mut self,
@@ -299,6 +286,7 @@ impl Writer {
     ) -> Result<Option<Vec<Outcome>>, Failed> {
         let facts = Question::of(appends, &self.kinds).ask(connection, &self.connector).await?;
         self.learn(&facts.kinds);
+        Memory::learn(&mut self.memory, &facts);
         let plan = plan(appends, promises, &facts, &self.kinds);
         if plan.rows.is_empty() {
             // Refusals and repetitions, true at the moment the facts are of.
@@ -310,10 +298,11 @@ impl Writer {
         }
         match plan.rows.write(connection, &self.connector, &plan.head).await {
             Ok(true) => {
-                self.committed(&plan.rows, &plan.head);
+                self.committed(&plan);
                 Ok(Some(plan.outcomes))
             }
             Ok(false) => {
+                self.memory = None;
                 self.careful_groups = CAREFUL_GROUPS;
                 Ok(None)
             }
@@ -345,6 +334,7 @@ impl Writer {
         }
         let facts = Question::of(appends, &self.kinds).ask(connection, &self.connector).await?;
         self.learn(&facts.kinds);
+        Memory::learn(&mut self.memory, &facts);
         let plan = plan(appends, promises, &facts, &self.kinds);
         if plan.rows.is_empty() {
             answered(patience, sqlx::raw_sql("ROLLBACK").execute(&mut *connection)).await?;
@@ -356,14 +346,21 @@ impl Writer {
         }
         match answered(patience, sqlx::raw_sql("COMMIT").execute(&mut *connection)).await {
             Ok(_) => {
-                self.committed(&plan.rows, &plan.head);
+                self.committed(&plan);
                 Ok(plan.outcomes)
             }
             Err(error) => Err(in_doubt(error, plan)),
         }
     }
 
-    fn committed(&mut self, rows: &Rows<'_>, head: &Move) {
+    fn committed(&mut self, plan: &Plan<'_>) {
+        if let Some(memory) = &mut self.memory {
+            memory.wrote(&plan.head, plan.streams.iter().map(|(name, stream)| (*name, *stream)));
+        }
+        self.count(&plan.rows, &plan.head);
+    }
+
+    fn count(&mut self, rows: &Rows<'_>, head: &Move) {
         let learned: Vec<_> =
             rows.new_kinds().map(|(category, kind, id)| (category.to_owned(), kind.to_owned(), id)).collect();
         self.learn(&learned);
@@ -379,85 +376,5 @@ impl Writer {
         for (category, event_type, id) in kinds {
             self.kinds.entry(category.clone()).or_default().insert(event_type.clone(), *id);
         }
-    }
-
-    /// A small statement beside the appends, on the writer's connection.
-    async fn aside(&mut self, query: Query<'_>) -> Result<u64, StatementError> {
-        let mut connection = self.take_connection().await?;
-        let done = answered(self.connector.patience, query.execute(&mut connection)).await?;
-        self.connection = Some(connection);
-        Ok(done.rows_affected())
-    }
-
-    async fn keep(&mut self, snapshot: &Snapshot) {
-        let query = sqlx::query(
-            "INSERT INTO snapshots AS kept (stream_id, shape, next, state)
-             SELECT stream_id, $2, $3, $4 FROM streams WHERE name = $1
-             ON CONFLICT (stream_id) DO UPDATE SET shape = excluded.shape, next = excluded.next, state = excluded.state
-             WHERE kept.shape <> excluded.shape OR kept.next < excluded.next",
-        );
-        let query = query.bind(snapshot.stream.as_str()).bind(&snapshot.shape).bind(snapshot.next.cast_signed());
-        if let Err(error) = self.aside(query.bind(&snapshot.state)).await {
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(stream = %snapshot.stream, error, "a state's copy could not be kept");
-        }
-    }
-
-    /// A write that changes nothing, to see whether one goes through again.
-    async fn probe(&mut self) -> bool {
-        self.rest().await;
-        let goes_through = self.aside(sqlx::query("UPDATE head SET position = position")).await.is_ok();
-        self.writable.store(goes_through, Ordering::Release);
-        if goes_through {
-            self.rest = None;
-        }
-        goes_through
-    }
-
-    async fn purge_old_answers(&mut self) {
-        if self.purged.elapsed() < self.purge_after {
-            return;
-        }
-        self.purged = Instant::now();
-        let query = sqlx::query(
-            "DELETE FROM idempotency_keys WHERE (caller, route, key) IN
-             (SELECT caller, route, key FROM idempotency_keys
-              WHERE created_at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1
-              ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        );
-        let kept = i64::try_from(ANSWERS_KEPT.as_micros()).unwrap_or(i64::MAX);
-        match self.aside(query.bind(kept).bind(PURGE_ROWS_MAX)).await {
-            // There may be more: go on soon.
-            Ok(rows) if rows >= PURGE_ROWS_MAX.unsigned_abs() => self.purge_after = Duration::from_secs(1),
-            Ok(_) => self.purge_after = PURGE_EVERY,
-            Err(error) => {
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::warn!(error, "old answers to repeated requests could not be removed");
-            }
-        }
-    }
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-/// A failure to hear of a commit's end. What the server refused in so many words did not come to be.
-fn in_doubt(error: StatementError, plan: Plan<'_>) -> Failed {
-    let doubt = (error.failure() == Failure::Lost).then(|| Doubt {
-        first: plan.rows.first_event(),
-        outcomes: plan.outcomes,
-        head: plan.head.to,
-    });
-    Failed { error, doubt }
-}
-
-impl Group {
-    fn take(&mut self, append: Append, reply: Reply, room: Room) {
-        self.events += append.events();
-        self.bytes += append.bytes();
-        let Append { parts, remember } = append;
-        let (key, make) = remember.map(|remember| (remember.key, remember.answer)).unzip();
-        self.appends.push(Waiting { parts, key });
-        self.promises.push(Promise { make, made: None });
-        self.replies.push((reply, room));
     }
 }

@@ -118,9 +118,15 @@ impl ReadPool {
         }
     }
 
-    pub(super) async fn kinds_of(&self, lease: &mut Lease<'_>, filter: &Filter) -> Result<Vec<i64>, ReadError> {
+    /// The kinds that `filter` takes of events up to `high`.
+    pub(super) async fn kinds_of(
+        &self,
+        lease: &mut Lease<'_>,
+        (filter, high): (&Filter, Position),
+    ) -> Result<Vec<i64>, ReadError> {
+        let head = self.head()?;
         loop {
-            match self.names.kinds_of(filter, lease.connection().await?, &self.connector).await {
+            match self.names.kinds_of((filter, high, head), lease.connection().await?, &self.connector).await {
                 Ok(kinds) => return Ok(kinds),
                 Err(error) => lease.failed(error.into())?,
             }

@@ -14,7 +14,7 @@ use super::super::{
     error::StatementError,
 };
 use super::copy::Row;
-use crate::{Filter, StreamId};
+use crate::{Filter, Position, StreamId};
 
 /// Streams kept in memory, by their numbers and by their names.
 const STREAMS_MAX: usize = 65_536;
@@ -22,7 +22,15 @@ const STREAMS_MAX: usize = 65_536;
 pub(super) struct Names {
     by_number: Cache<i64, StreamId>,
     by_name: Cache<StreamId, i64>,
-    kinds: Mutex<Arc<Vec<Kind>>>,
+    kinds: Mutex<Known>,
+}
+
+/// The kinds that are known.
+#[derive(Clone, Default)]
+struct Known {
+    kinds: Arc<Vec<Kind>>,
+    /// None is missing that has an event up to here.
+    up_to: Position,
 }
 
 #[derive(Clone)]
@@ -52,7 +60,7 @@ impl Names {
     ) -> Result<NamesOf, StatementError> {
         let mut streams = HashMap::new();
         let mut missing = Vec::new();
-        let mut kinds = self.kinds();
+        let mut kinds = self.known().kinds;
         let (mut last_stream, mut last_kind, mut unknown_kind) = (None, None, false);
         for row in events {
             let (stream, kind) = (row.stream_id(), row.kind_id());
@@ -81,7 +89,7 @@ impl Names {
             }
         }
         if unknown_kind {
-            kinds = self.load_kinds(connection, connector).await?;
+            kinds = self.load_kinds(Position::START, connection, connector).await?;
         }
         Ok(NamesOf { streams, kinds })
     }
@@ -105,23 +113,27 @@ impl Names {
         Ok(Some(id))
     }
 
-    /// The kinds that `filter` takes, as of now.
+    /// The kinds that `filter` takes of events up to `high`; `head` is known to be committed, and no less.
     pub(super) async fn kinds_of(
         &self,
-        filter: &Filter,
+        (filter, high, head): (&Filter, Position, Position),
         connection: &mut PgConnection,
         connector: &Connector,
     ) -> Result<Vec<i64>, StatementError> {
-        let kinds = self.load_kinds(connection, connector).await?;
+        let known = self.known();
+        let kinds =
+            if known.up_to >= high { known.kinds } else { self.load_kinds(head, connection, connector).await? };
         Ok(kinds.iter().filter(|kind| filter.takes(&kind.category, &kind.event_type)).map(|kind| kind.id).collect())
     }
 
-    fn kinds(&self) -> Arc<Vec<Kind>> {
-        Arc::clone(&self.kinds.lock().unwrap_or_else(PoisonError::into_inner))
+    fn known(&self) -> Known {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// `head`: a position that is known to be committed.
     async fn load_kinds(
         &self,
+        head: Position,
         connection: &mut PgConnection,
         connector: &Connector,
     ) -> Result<Arc<Vec<Kind>>, StatementError> {
@@ -132,7 +144,13 @@ impl Names {
         };
         let found = rows(connection, connector.patience, query).await?;
         let kinds = Arc::new(found.iter().map(kind).collect::<Result<Vec<_>, _>>()?);
-        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&kinds);
+        let mut known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another reader may have been faster, and know more.
+        if kinds.len() >= known.kinds.len() {
+            known.kinds = Arc::clone(&kinds);
+            known.up_to = known.up_to.max(head);
+        }
+        drop(known);
         Ok(kinds)
     }
 }

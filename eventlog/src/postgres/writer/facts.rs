@@ -10,7 +10,7 @@ use super::{
         connection::{Connector, rows},
         error::StatementError,
     },
-    Waiting,
+    group::Waiting,
 };
 use crate::{Answer, Position, RequestKey, StoredAnswer, StreamAppend, Version};
 

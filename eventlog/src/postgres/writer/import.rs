@@ -98,7 +98,9 @@ impl Writer {
             *in_doubt |= error.failure() == Failure::Lost;
             return Err(error);
         }
-        self.committed(&rows, &head);
+        // What was remembered is of an older head.
+        self.memory = None;
+        self.count(&rows, &head);
         Ok(Ok(head.to))
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Promise, Waiting,
     facts::{Facts, FoundStream, Kinds, request_of},
+    group::{Promise, Waiting},
     rows::{EventRow, Move, Rows},
 };
 use crate::{
@@ -27,6 +27,8 @@ pub(super) struct Plan<'g> {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) rows: Rows<'g>,
     pub(super) head: Move,
+    /// The streams that are written, as they are then.
+    pub(super) streams: HashMap<&'g str, FoundStream>,
 }
 
 /// Plans the appends one after the other; each sees what those before it write. `promises` are the answers to be kept,
@@ -36,11 +38,11 @@ pub(super) fn plan<'g>(group: &'g [Waiting], promises: &mut [Promise], facts: &F
     let recorded_at = facts.now.max(facts.recorded_at);
     let mut planner = Planner::new(facts, kinds, recorded_at);
     let outcomes = group.iter().zip(promises).map(|(waiting, promise)| planner.take(waiting, promise)).collect();
-    let Planner { rows, mut head, .. } = planner;
+    let Planner { rows, mut head, streams, .. } = planner;
     if head.to == head.from {
         head.recorded_at = facts.recorded_at;
     }
-    Plan { outcomes, rows, head }
+    Plan { outcomes, rows, head, streams }
 }
 
 /// Plans what another log recorded and what was found to go on where this one ends: each part with its recorded time.
@@ -76,7 +78,13 @@ impl<'g, 'f> Planner<'g, 'f> {
         Self {
             facts,
             kinds,
-            head: Move { from: facts.head, to: facts.head, checksum: facts.checksum, recorded_at },
+            head: Move {
+                from: facts.head,
+                from_checksum: facts.checksum,
+                to: facts.head,
+                checksum: facts.checksum,
+                recorded_at,
+            },
             streams: HashMap::new(),
             written: HashMap::new(),
             new_kinds: HashMap::new(),

@@ -14,10 +14,12 @@ use crate::{NewEvent, Position, RequestKey, StoredAnswer};
 const STATEMENT_BYTES_MAX: usize = 64 << 20;
 
 /// Takes the head from $1 to $2 unless somebody else has moved it, and writes all that goes with it. An update waits for
-/// whoever has locked the row, and looks again at what it finds then. Returns no row when the head was not at $1.
+/// whoever has locked the row, and looks again at what it finds then. Returns no row when the head was not at $1, or had
+/// another checksum: then this is not the log that it was, but one restored from a backup.
 const WRITE: &str = "
 WITH moved AS (
-    UPDATE head SET position = $2, checksum = $3, recorded_at = $4 WHERE one AND position = $1 RETURNING position
+    UPDATE head SET position = $2, checksum = $3, recorded_at = $4 WHERE one AND position = $1 AND checksum = $29
+    RETURNING position
 ), new_streams AS (
     INSERT INTO streams (stream_id, name)
     SELECT * FROM UNNEST($5::bigint[], $6::text[]) WHERE EXISTS (SELECT FROM moved)
@@ -71,6 +73,7 @@ pub(super) struct EventRow<'g> {
 /// What the head is taken from and to.
 pub(super) struct Move {
     pub(super) from: Position,
+    pub(super) from_checksum: u64,
     pub(super) to: Position,
     pub(super) checksum: u64,
     pub(super) recorded_at: i64,
@@ -153,7 +156,7 @@ impl<'g> Rows<'g> {
             .bind(of_answers.clone().map(|(_, stored)| i32::from(stored.answer.status)).collect::<Vec<_>>())
             .bind(of_answers.clone().map(|(_, stored)| &stored.answer.body[..]).collect::<Vec<_>>())
             .bind(of_answers.map(|(_, stored)| stored.position.to_sql()).collect::<Vec<_>>());
-        let query = columns.bind(query).bind(CHANNEL);
+        let query = columns.bind(query).bind(CHANNEL).bind(head.from_checksum.cast_signed());
         let moved = rows(connection, connector.patience_for(self.bytes), query).await?;
         Ok(!moved.is_empty())
     }
