@@ -161,6 +161,8 @@ impl Writer {
                 }
                 Err(failed) => {
                     doubt = failed.doubt;
+                    // What is in doubt is looked up, also when the statement itself has used up all patience.
+                    let patience = if doubt.is_some() { self.connector.patience * 2 } else { patience };
                     if !self.may_try_again(&failed.error, started.elapsed() < patience) {
                         break failed.error;
                     }

@@ -109,6 +109,8 @@ async fn a_server_without_a_connection_to_spare_is_told_and_recovered_from() {
 
     place.sql(&format!("ALTER DATABASE {database} CONNECTION LIMIT 0")).unwrap();
     place.cut("daybook %");
+    // A statement was on its way when the connection was found cut, and cannot be asked about.
+    assert!(matches!(refused(&log).await, AppendError::Unavailable(_) | AppendError::InDoubt(_)));
     assert!(matches!(refused(&log).await, AppendError::Unavailable(_)));
     let read = log.read_all(Position::START, 1, &Filter::all()).await;
     assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");

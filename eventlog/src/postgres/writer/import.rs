@@ -43,6 +43,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
+            let patience = if in_doubt { self.connector.patience * 2 } else { patience };
             if !self.may_try_again(&error, started.elapsed() < patience) {
                 tracing::error!(error = &error as &dyn std::error::Error, in_doubt, "an import could not be written");
                 return Err(if in_doubt { ImportError::InDoubt(Arc::new(error)) } else { import_error(error) });
