@@ -93,6 +93,9 @@ impl App {
         self.progress.reached(projections, position, PATIENCE).await.map_err(|lagging| {
             tracing::warn!(%lagging, "a read was not answered in time");
             Problem::unavailable("What was asked for cannot be shown yet: try again shortly.", 1)
-        })
+        })?;
+        // Each request has a clone of its own: a rebuilt read model that takes over in the middle of it waits its turn.
+        self.models.pin();
+        Ok(())
     }
 }

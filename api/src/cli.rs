@@ -15,9 +15,12 @@ use crate::observability;
 use crate::projections::ProjectionsCommand;
 use crate::serve::{self, ServeOptions};
 use crate::settings::{SettingsArgs, SettingsError, as_toml, duration};
+use crate::signals::asked_to_stop;
 
 const FAILURE: u8 = 1;
 const WRONG_USE: u8 = 2;
+/// How long threads that copy, encode or sync may take to notice that they were stopped, and to remove their file.
+const CLEANING_UP_MAX: Duration = Duration::from_secs(3);
 
 /// An event-sourced backend on an append-only log.
 #[derive(Parser)]
@@ -132,10 +135,14 @@ fn run(command: Command) -> Outcome {
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),
+        Command::Log(log @ (LogCommand::Export(_) | LogCommand::Import(_))) => unless_stopped(log.run()),
         Command::Log(log) => runtime()?.block_on(log.run()),
-        Command::Backup(backup) => runtime()?.block_on(backup.run()),
-        Command::Restore(restore) => runtime()?.block_on(restore.run()),
-        Command::Projections(command) => runtime()?.block_on(command.run()),
+        Command::Backup(backup) => unless_stopped(backup.run()),
+        Command::Restore(restore) => unless_stopped(restore.run()),
+        Command::Projections(command) => {
+            observability::start_warnings()?;
+            unless_stopped(command.run())
+        }
         Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {
@@ -153,6 +160,25 @@ fn serve(settings: &SettingsArgs, options: ServeOptions) -> Outcome {
         tracing::warn!("{warning}");
     }
     runtime()?.block_on(serve::run(settings, options))
+}
+
+/// Runs a command that may be making a file. Asked to stop, it is dropped, and the unfinished file goes with it.
+fn unless_stopped(command: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let asked = asked_to_stop()?;
+        // A task of its own: it may block this thread, on standard input for instance.
+        let mut command = tokio::spawn(command);
+        tokio::select! {
+            done = &mut command => done?,
+            signal = asked => {
+                command.abort();
+                Err(format!("stopped by {signal}").into())
+            }
+        }
+    });
+    runtime.shutdown_timeout(CLEANING_UP_MAX);
+    outcome
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

@@ -18,3 +18,4 @@ pub mod reading;
 pub mod serve;
 pub mod settings;
 pub mod shop;
+mod signals;

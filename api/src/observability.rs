@@ -41,6 +41,13 @@ pub fn start_logging(settings: &Settings) -> Result<(), ObservabilityError> {
     started.map_err(|_| ObservabilityError::AlreadySet)
 }
 
+/// Sends warnings and errors to standard error, for commands that otherwise only print what they found.
+pub fn start_warnings() -> Result<(), ObservabilityError> {
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    lines.with_ansi(colours).try_init().map_err(|_| ObservabilityError::AlreadySet)
+}
+
 /// The process's metrics, ready to be rendered for Prometheus. A clone is a handle to the same ones.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);

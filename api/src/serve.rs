@@ -15,7 +15,6 @@ use daybook_eventlog::Log;
 use daybook_projections::{ReadModels, Runner};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -29,6 +28,7 @@ use crate::ops::{self, Ops};
 use crate::reading::{self, sweep};
 use crate::settings::Settings;
 use crate::shop;
+use crate::signals::asked_to_stop;
 use crate::{admin, demo, log, openapi, projections};
 
 /// How long requests in flight may take once the server is asked to stop.
@@ -160,13 +160,9 @@ impl Drop for One {
 /// Answers until SIGTERM or SIGINT, then finishes what is in flight.
 async fn serve(listener: TcpListener, router: Router, streams: Streams) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (stopping, mut stopped) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signal = asked_to_stop()?;
     let asked = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signal.await;
         tracing::info!("asked to stop: finishing what is in flight");
         stopping.send_replace(true);
         streams.stop();

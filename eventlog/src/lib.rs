@@ -33,7 +33,7 @@ pub use self::{
     filter::Filter,
     import::{ImportError, ImportRefusal},
     line::{LineEncoder, LineError},
-    log::{Direction, KeyLookup, Log, Page, READ_EVENTS_MAX, ReadError, Scan},
+    log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     postgres::{PostgresOptions, ServerError},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},

@@ -15,6 +15,9 @@ use crate::{
 
 /// The most events of one page of a read.
 pub const READ_EVENTS_MAX: usize = 20_000;
+/// A read ends with the event that fills so many bytes of data and metadata: no page holds more than these and that
+/// event, however many events were asked for.
+pub const READ_BYTES_MAX: usize = 4 << 20;
 
 /// An append-only log. Cheap to clone; all clones are the same log.
 ///
@@ -103,7 +106,7 @@ pub struct Scan {
     pub after: Position,
     /// The last position that is read.
     pub until: Position,
-    /// The most events, bounded by [`READ_EVENTS_MAX`].
+    /// The most events, bounded by [`READ_EVENTS_MAX`]; [`READ_BYTES_MAX`] bounds them as well.
     pub limit: usize,
     /// Which of them.
     pub filter: Filter,
@@ -247,7 +250,8 @@ impl Log {
         self.engine.stored_head().await
     }
 
-    /// A page of the log after `after`: at most `limit` events (bounded by [`READ_EVENTS_MAX`]).
+    /// A page of the log after `after`: at most `limit` events (bounded by [`READ_EVENTS_MAX`] and
+    /// [`READ_BYTES_MAX`]).
     ///
     /// # Errors
     /// [`ReadError`]
@@ -278,8 +282,8 @@ impl Log {
 
     /// Folds a part of the log into `state`, on the thread that reads it, and says up to where everything wanted has
     /// been seen: a scan that goes on there misses nothing. The scan may end early, so that no read holds its
-    /// snapshot of the file for long (after [`READ_EVENTS_MAX`] events, among others); [`Scan::is_over`] tells whether
-    /// there is more.
+    /// snapshot of the file for long, nor its state much memory (after [`READ_EVENTS_MAX`] events or
+    /// [`READ_BYTES_MAX`] bytes, among others); [`Scan::is_over`] tells whether there is more.
     ///
     /// # Errors
     /// [`ReadError`]

@@ -47,13 +47,16 @@ impl Log {
     }
 
     /// As [`replay`](Self::replay), with the wanted events of each part folded into a value of their own, made by
-    /// `empty`. Each comes with the last position of its part; parts without events come as well.
+    /// `empty`. Each comes with the position that it came to; parts without events come as well. A part with large
+    /// events comes as several values, none of more than [`READ_BYTES_MAX`] and the event that went beyond.
+    ///
+    /// [`READ_BYTES_MAX`]: crate::READ_BYTES_MAX
     pub fn parts<S: Send + 'static>(
         &self,
         after: Position,
         last: Position,
         filter: Filter,
-        empty: impl Fn() -> S + Send + 'static,
+        empty: impl Fn() -> S + Clone + Send + 'static,
         fold: impl Fn(&mut S, &EventRef<'_>) + Clone + Send + 'static,
     ) -> impl Stream<Item = Result<(Position, S), ReadError>> + Send + 'static {
         let log = self.clone();
@@ -61,15 +64,32 @@ impl Log {
         let read = move |from: u64| {
             let until = Position::new(from).plus(REPLAY_PART_EVENTS as u64).min(last);
             let scan = Scan::forward(Position::new(from), until, filter.clone());
-            let read = (log.clone(), fold.clone(), empty());
-            async move {
-                let (log, fold, empty) = read;
-                let (folded, _) = log.fold(scan, empty, fold).await?;
-                Ok((until, folded))
-            }
+            let mut values = Box::pin(values(log.clone(), scan, empty.clone(), fold.clone()));
+            // What is left after the first value, seldom anything, is read when its turn has come.
+            async move { stream::iter(values.next().await).chain(values) }
         };
-        stream::iter((after.get()..last.get()).step_by(REPLAY_PART_EVENTS)).map(read).buffered(REPLAY_READERS)
+        stream::iter((after.get()..last.get()).step_by(REPLAY_PART_EVENTS)).map(read).buffered(REPLAY_READERS).flatten()
     }
+}
+
+/// Folds all that `scan` wants, as often as the log ends early into another value.
+fn values<S: Send + 'static>(
+    log: Log,
+    scan: Scan,
+    empty: impl Fn() -> S + Clone + Send + 'static,
+    fold: impl Fn(&mut S, &EventRef<'_>) + Clone + Send + 'static,
+) -> impl Stream<Item = Result<(Position, S), ReadError>> + Send + 'static {
+    stream::try_unfold(scan, move |mut scan| {
+        let (log, empty, fold) = (log.clone(), empty.clone(), fold.clone());
+        async move {
+            if scan.is_over() {
+                return Ok(None);
+            }
+            let (folded, seen) = log.fold(scan.clone(), empty(), fold).await?;
+            scan.after = seen;
+            Ok(Some(((seen, folded), scan)))
+        }
+    })
 }
 
 /// Events read as one part of a replay: few enough to stay in the processor's cache on their way through.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use self::{
     models::{Differences, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Reading, Standing},
-    offline::{Rebuilt, Told, Verdict, catch_up, rebuild, verify},
+    offline::{Rebuilt, Told, Verdict, cancel, catch_up, rebuild, verify},
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},
     runner::{ControlError, ProjectionControl, Runner},

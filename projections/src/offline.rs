@@ -2,9 +2,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use daybook_eventlog::{Log, Position};
-use tokio::sync::mpsc;
-
 use crate::{
     Differences, Progress, Projection, ReadModels, ReadModelsError,
     followers::{Follower, Followers, Observer},
@@ -12,11 +9,13 @@ use crate::{
     rebuild::{self, Built},
     runner::source,
 };
+use daybook_eventlog::{Log, Position};
 
 /// Is told of each batch: the projection's name, and the position that it has come to.
 pub type Told = Arc<dyn Fn(&'static str, Position) + Send + Sync>;
 
-/// Brings `projections` in `models` up to the log's present head, calling `told` after each batch.
+/// Brings `projections` in `models` up to the log's present head, calling `told` after each batch. Those that had
+/// stopped try again, as at a server's start.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -28,11 +27,14 @@ pub async fn catch_up(
 ) -> Result<Progress, ReadModelsError> {
     let copies = models.prepare(&projections, source(log).await?).await?;
     let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
-    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| Follower::new(projection, copy));
+    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| {
+        let mut follower = Follower::new(projection, copy);
+        follower.try_again();
+        follower
+    });
     let observer = Arc::new(Both(progress.clone(), told));
     let mut followers = Followers::new(log.clone(), followers.collect(), observer);
-    let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
-    followers.follow(Some(log.head()), &mut nobody).await;
+    followers.follow_to(log.head()).await;
     followers.close().await;
     Ok(progress)
 }
@@ -42,8 +44,8 @@ pub async fn catch_up(
 pub struct Rebuilt {
     /// Its name.
     pub name: &'static str,
-    /// Where and why it stopped; the read model before stays in place then.
-    pub fault: Option<(Position, String)>,
+    /// Why not; the read model before stays in place then.
+    pub failure: Option<String>,
 }
 
 /// Builds those of `projections` that are `wanted` from nothing, together, beside the ones in `models`; each takes
@@ -71,26 +73,51 @@ pub async fn rebuild(
         };
         copies.push((projection, copy));
     }
-    let observer = Arc::new(Teller(told));
-    let (_keep_open, nobody) = mpsc::channel(1);
-    let built = rebuild::build(log, models, copies.clone(), observer, nobody).await?;
+    // What a server began of the same ones is not needed any more.
+    for (projection, copy) in unfinished {
+        if copies.iter().any(|(wanted, _)| wanted.name() == projection.name()) {
+            models.give_up(&copy).await;
+        }
+    }
+    let built = rebuild::build_here(log, models, copies.clone(), Arc::new(Teller(told))).await;
     let mut rebuilt = Vec::with_capacity(built.len());
-    for ((projection, _), (copy, built)) in copies.into_iter().zip(built) {
-        let fault = match built {
-            Built::Stopped(checkpoint) => {
-                models.give_up(&copy).await;
-                checkpoint.fault
+    for (name, built) in built {
+        let Some((_, copy)) = copies.iter().find(|(projection, _)| projection.name() == name) else { continue };
+        let failure = match built {
+            Built::Stopped(Checkpoint { fault, .. }) => {
+                models.give_up(copy).await;
+                fault.map(|(position, reason)| format!("the event at position {position} cannot be taken: {reason}"))
             }
+            Built::Failed { reason, .. } => Some(reason),
             Built::Whole => {
-                models.take_over(&copy).await?;
-                models.forget_retired(projection.name()).await;
+                models.take_over(copy).await?;
+                models.forget_retired(name).await;
                 None
             }
-            Built::GivenUp | Built::Interrupted => None,
+            Built::GivenUp | Built::Interrupted => Some("it was given up".to_owned()),
         };
-        rebuilt.push(Rebuilt { name: projection.name(), fault });
+        rebuilt.push(Rebuilt { name, failure });
     }
     Ok(rebuilt)
+}
+
+/// Gives up the rebuilds of those of `projections` that are `wanted`; answers their names.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn cancel(
+    models: &ReadModels,
+    projections: &[Arc<dyn Projection>],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<&'static str>, ReadModelsError> {
+    let mut given_up = Vec::new();
+    for (projection, copy) in models.unfinished(projections).await? {
+        if wanted(projection.name()) {
+            models.give_up(&copy).await;
+            given_up.push(projection.name());
+        }
+    }
+    Ok(given_up)
 }
 
 /// A read model beside a fresh build of it.
@@ -141,18 +168,21 @@ pub async fn verify(
         followers.push(Follower::new(Arc::clone(projection), copy).until(until));
     }
     let mut followers = Followers::new(log.clone(), followers, Arc::new(Teller(told)));
-    let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
-    followers.follow(Some(log.head()), &mut nobody).await;
-    let built: Vec<_> = followers.iter().map(|one| (one.id.clone(), one.checkpoint.fault.clone())).collect();
+    followers.follow_to(log.head()).await;
+    let built: Vec<_> = followers.iter().map(|one| (one.id.clone(), one.checkpoint.clone())).collect();
     followers.close().await;
     let mut verdicts = Vec::with_capacity(projections.len());
-    for ((projection, (copy, fault)), frozen) in projections.iter().zip(built).zip(served) {
+    for ((projection, (copy, built)), frozen) in projections.iter().zip(built).zip(served) {
         let mut verdict =
             Verdict { name: projection.name(), checkpoint: None, fault: None, differences: Differences::default() };
         if let Some(mut frozen) = frozen {
             verdict.differences = models.compare(&mut frozen, &aside.file(&copy), &**projection).await?;
-            verdict.checkpoint = Some(frozen.checkpoint.position);
-            verdict.fault = frozen.checkpoint.fault.or(fault);
+            let until = frozen.checkpoint.position;
+            verdict.checkpoint = Some(until);
+            verdict.fault = frozen.checkpoint.fault.or(built.fault).or_else(|| {
+                let reason = format!("it is at position {until}, and the log ends here");
+                (built.position < until).then_some((built.position, reason))
+            });
         }
         verdicts.push(verdict);
     }

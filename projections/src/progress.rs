@@ -9,7 +9,10 @@ use std::{
 use daybook_eventlog::{Log, Position};
 use tokio::sync::watch;
 
-use crate::{followers::Observer, models::Checkpoint};
+use crate::{
+    followers::{CATCHING_UP_EVENTS, Observer},
+    models::Checkpoint,
+};
 
 /// How far each projection is. Cheap to clone.
 #[derive(Clone)]
@@ -36,9 +39,16 @@ struct Tracked {
 #[derive(Default)]
 struct Rebuild {
     /// How far it is, while there is one.
-    running: Option<(Position, Pace)>,
+    running: Option<Running>,
     /// Why the last one was given up.
     failure: Option<String>,
+}
+
+struct Running {
+    /// It has not begun: another one is being built.
+    is_waiting: bool,
+    position: Position,
+    pace: Pace,
 }
 
 /// How quickly positions go by, over the last few seconds.
@@ -50,7 +60,7 @@ impl Pace {
 
     fn note(&mut self, position: Position) {
         let now = Instant::now();
-        if self.0.back().is_none_or(|(last, _)| now - *last >= HEAD_SAMPLE_EVERY) {
+        if self.0.back().is_none_or(|(last, _)| now - *last >= HEAD_SAMPLE_EVERY / 2) {
             if self.0.len() == Self::SAMPLES_MAX {
                 self.0.pop_front();
             }
@@ -116,6 +126,8 @@ pub struct ProjectionStatus {
 /// A copy that is built from nothing beside the one that is served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RebuildStatus {
+    /// It begins when another one has ended.
+    pub is_waiting: bool,
     /// The last position applied.
     pub checkpoint: Position,
     /// How much of the log that is: 0 to 100.
@@ -164,8 +176,13 @@ impl Progress {
         while heads.front().is_some_and(|(head, _)| *head <= applied) {
             heads.pop_front();
         }
-        if head > applied && heads.back().is_none_or(|(last, _)| *last < head) && heads.len() < HEAD_SAMPLES_MAX {
-            heads.push_back((head, Instant::now()));
+        let now = Instant::now();
+        let is_due = |(last, at): &(Position, Instant)| *last < head && now - *at >= HEAD_SAMPLE_EVERY / 2;
+        if head > applied && heads.back().is_none_or(is_due) {
+            if heads.len() == HEAD_SAMPLES_MAX {
+                heads.pop_front();
+            }
+            heads.push_back((head, now));
         }
     }
 
@@ -188,7 +205,10 @@ impl Progress {
     ) -> Result<(), Lagging> {
         let deadline = tokio::time::Instant::now() + patience;
         for projection in projections {
-            let Some(tracked) = self.projections.get(projection) else { continue };
+            let Some(tracked) = self.projections.get(projection) else {
+                debug_assert!(false, "there is no projection {projection}");
+                continue;
+            };
             if *tracked.checkpoint.borrow() >= position {
                 continue;
             }
@@ -227,7 +247,7 @@ impl Progress {
                 lag,
                 per_second,
                 state,
-                rebuild: rebuild.running.as_ref().map(|(checkpoint, pace)| rebuild_status(*checkpoint, pace, head)),
+                rebuild: rebuild.running.as_ref().map(|running| rebuild_status(running, head)),
                 rebuild_failure: rebuild.failure.clone(),
             }
         };
@@ -252,45 +272,66 @@ impl Progress {
         }
     }
 
-    /// Notes how far the copy is that is built beside; `None` when there is none any more.
-    pub(crate) fn rebuilding(&self, projection: &str, position: Option<Position>) {
+    /// Notes that a copy is to be built beside, when it is its turn.
+    pub(crate) fn rebuild_waits(&self, projection: &str) {
+        let running = Running { is_waiting: true, position: Position::START, pace: Pace::default() };
+        self.set_rebuild(projection, Rebuild { running: Some(running), failure: None });
+    }
+
+    /// Notes how far the copy is that is built beside.
+    pub(crate) fn rebuilding(&self, projection: &str, position: Position) {
         let Some(tracked) = self.projections.get(projection) else { return };
         let mut rebuild = tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner);
-        match position {
-            None => rebuild.running = None,
-            Some(position) => {
-                rebuild.failure = None;
-                let running = rebuild.running.get_or_insert_with(|| (position, Pace::default()));
-                running.0 = position;
-                running.1.note(position);
-            }
+        let running =
+            rebuild.running.get_or_insert_with(|| Running { is_waiting: true, position, pace: Pace::default() });
+        if running.is_waiting {
+            *running = Running { is_waiting: false, position, pace: Pace::default() };
         }
+        running.position = position;
+        running.pace.note(position);
+    }
+
+    /// Notes that no copy is built beside any more.
+    pub(crate) fn rebuild_ended(&self, projection: &str) {
+        self.set_rebuild(projection, Rebuild::default());
     }
 
     /// Notes why a rebuild was given up.
     pub(crate) fn rebuild_failed(&self, projection: &str, reason: String) {
+        self.set_rebuild(projection, Rebuild { running: None, failure: Some(reason) });
+    }
+
+    fn set_rebuild(&self, projection: &str, rebuild: Rebuild) {
         if let Some(tracked) = self.projections.get(projection) {
-            let failure = Some(reason);
-            *tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = Rebuild { running: None, failure };
+            *tracked.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = rebuild;
         }
     }
 }
 
-fn rebuild_status(checkpoint: Position, pace: &Pace, head: Position) -> RebuildStatus {
-    let per_second = pace.per_second(checkpoint);
+fn rebuild_status(running: &Running, head: Position) -> RebuildStatus {
+    let Running { is_waiting, position, pace } = running;
+    let per_second = pace.per_second(*position);
     #[expect(clippy::cast_precision_loss, reason = "a share of the log needs no 2^52 steps")]
-    let (done, all) = (checkpoint.get() as f64, head.get().max(1) as f64);
+    let (done, all) = (position.get() as f64, head.get().max(1) as f64);
     let eta = (per_second > 0.0).then(|| Duration::try_from_secs_f64((all - done).max(0.0) / per_second).ok());
-    RebuildStatus { checkpoint, percent: (100.0 * done / all).min(100.0), per_second, eta: eta.flatten() }
+    RebuildStatus {
+        is_waiting: *is_waiting,
+        checkpoint: *position,
+        percent: (100.0 * done / all).min(100.0),
+        per_second,
+        eta: eta.flatten(),
+    }
 }
 
 impl Observer for Progress {
     fn applied(&self, name: &'static str, position: Position, head: Position) {
         let Some(tracked) = self.projections.get(name) else { return };
         let mut state = tracked.state.write().unwrap_or_else(PoisonError::into_inner);
-        if position >= head {
+        // One that is live stays so while it is a little behind.
+        let missing = head.get().saturating_sub(position.get());
+        if missing == 0 {
             *state = ProjectionState::Live;
-        } else if *state != ProjectionState::Live {
+        } else if *state != ProjectionState::Live || missing > CATCHING_UP_EVENTS {
             *state = ProjectionState::CatchingUp;
         }
         drop(state);

@@ -1,8 +1,11 @@
 //! What a projection is: events in, rows out.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use daybook_domain::event::{DecodeError, Event};
+use daybook_domain::event::Event;
 use daybook_eventlog::{EventRef, Metadata, Position, StreamId};
 use uuid::Uuid;
 
@@ -52,6 +55,8 @@ pub struct Decoded {
     pub actor: Option<String>,
     /// What happened; `None` for a type this build does not know.
     pub event: Option<Event>,
+    /// How many bytes the log has of it.
+    pub(crate) weight: usize,
 }
 
 /// An event that does not decode.
@@ -64,11 +69,11 @@ pub(crate) struct Undecodable {
 
 impl Decoded {
     pub(crate) fn read(event: &EventRef<'_>) -> Result<Self, Undecodable> {
-        let decode = |event: &EventRef<'_>| -> Result<Option<Event>, DecodeError> {
-            Event::decode(event.event_type, event.schema_version, event.data.as_bytes())
-        };
-        match decode(event) {
-            Ok(decoded) => Ok(Self {
+        let decode = || Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
+        let undecodable =
+            |reason| Undecodable { position: event.position, event_type: Arc::clone(event.event_type), reason };
+        match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(Ok(decoded)) => Ok(Self {
                 position: event.position,
                 stream: event.stream.clone(),
                 id: event.id,
@@ -76,12 +81,10 @@ impl Decoded {
                 recorded_at: event.recorded_at,
                 actor: matches!(decoded, Some(Event::Shop(_))).then(|| actor(event.metadata)).flatten(),
                 event: decoded,
+                weight: event.data.len() + event.metadata.len(),
             }),
-            Err(error) => Err(Undecodable {
-                position: event.position,
-                event_type: Arc::clone(event.event_type),
-                reason: with_sources(&error),
-            }),
+            Ok(Err(error)) => Err(undecodable(with_sources(&error))),
+            Err(_) => Err(undecodable("decoding it panicked".to_owned())),
         }
     }
 }

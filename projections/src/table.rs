@@ -109,7 +109,7 @@ impl PartialEq for Table {
 impl Changes {
     /// Whole rows of `table`: written when they are new, merged with what is there when not. A key occurs once.
     pub fn upsert<const N: usize>(&mut self, table: &'static Table, rows: impl IntoIterator<Item = [Value; N]>) {
-        debug_assert_eq!(N, table.columns.len(), "a row of {} has all its columns", table.name);
+        assert_eq!(N, table.columns.len(), "a row of {} has all its columns", table.name);
         self.push(table, (0..N).collect(), ChangeKind::Upsert, rows.into_iter().flatten().collect());
     }
 
@@ -122,7 +122,7 @@ impl Changes {
     ) {
         let place = |name: &&str| table.columns.iter().position(|column| column.name == *name);
         let places: Vec<usize> = (0..table.key).chain(columns.iter().filter_map(place)).collect();
-        debug_assert_eq!(N, places.len(), "columns of {}: {columns:?}", table.name);
+        assert_eq!(N, places.len(), "columns of {}: {columns:?}", table.name);
         self.push(table, places, ChangeKind::Update, rows.into_iter().flatten().collect());
     }
 

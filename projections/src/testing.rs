@@ -31,6 +31,7 @@ pub(crate) fn rows(projection: &dyn Projection, events: impl IntoIterator<Item =
         recorded_at: 0,
         actor: Some("anna".to_owned()),
         event: Some(event),
+        weight: 0,
     };
     let events: Vec<Decoded> = (1..).zip(events).map(decode).collect();
     let changes = projection.fold(&events).unwrap();

@@ -228,6 +228,8 @@ async fn reconciling_finds_what_the_read_model_got_wrong() {
 async fn the_log_decides_also_when_the_read_model_is_wrong() {
     let server = Server::start().await;
     let (shop, _) = usual_shop(&server).await;
+    // Whoever reads what they wrote waits for the read model: its rows are there now.
+    assert_eq!(shop.stock(PHONE).await, 100);
     let place = server.stop().await.place;
     let model = rusqlite::Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
     assert_eq!(model.execute("UPDATE stock SET stock = 1000000 WHERE article_id = 6", []).unwrap(), 1);

@@ -16,6 +16,8 @@ use crate::support::{Caller, Reply, Server};
 
 const EVENTS: &str = "/api/v1/log/events";
 
+type Wanted = Box<dyn Fn(&Logged) -> bool>;
+
 /// All pages from `after` on; each has no more than `limit` events, and the next begins where it says.
 async fn pages(auditor: &Caller, query: &str, after: u64, limit: usize) -> Vec<Value> {
     let mut after = after;
@@ -140,7 +142,7 @@ async fn filters_pass_what_they_name_and_nothing_else() {
     let logged = files::events(server.place().data());
     let category = |event: &Logged| event.stream.split('-').next().unwrap().to_owned();
     let reader = logged.iter().find(|event| category(event) == "reader").unwrap().stream.clone();
-    let wants: [(String, Box<dyn Fn(&Logged) -> bool>); 8] = [
+    let wants: [(String, Wanted); 8] = [
         ("types=BookAdded".into(), Box::new(|event| event.kind == "BookAdded")),
         (
             "types=BookAdded,StockReceived".into(),

@@ -214,7 +214,7 @@ async fn a_slow_reader_is_cut_off_with_a_reason_and_holds_no_writer_up() {
 
     let mut last = 1;
     let (reason, resume_after) = loop {
-        let frame = slow.frame().await.expect("the reason comes before the end");
+        let frame = slow.frame().await.unwrap_or_else(|| panic!("the reason comes before the end"));
         match frame.id {
             Some(id) => {
                 assert_eq!(id, last + 1, "what was sent before is whole");

@@ -10,6 +10,7 @@
 mod support;
 
 mod administration;
+mod audit;
 mod batch;
 mod conventions;
 mod full_disk;
@@ -17,9 +18,11 @@ mod history;
 mod ledger;
 mod library;
 mod log_copies;
-mod log_files;
+mod log_export;
+mod log_import;
 mod log_pages;
 mod log_parquet;
+mod log_stopped;
 mod log_stream;
 mod log_subscribe;
 mod openapi;

@@ -123,7 +123,12 @@ fn assert_documented(document: &Value, operation: &Operation, reply: &Reply) {
     let Some(content) = says.get("content").and_then(Value::as_object) else { return };
     let content_type = reply.header("content-type").split(';').next().unwrap();
     let documented = content.get(content_type).unwrap_or_else(|| panic!("{name}: {content_type} is not documented"));
-    if content_type.ends_with("json") {
+    if content_type == "application/x-ndjson" {
+        let event = json!({ "$ref": "#/components/schemas/LogEvent" });
+        let lines = reply.text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let misfits: Vec<_> = lines.flat_map(|line| misfits(document, &event, &line, "$")).collect();
+        assert!(misfits.is_empty(), "{name}: {misfits:#?}");
+    } else if content_type.ends_with("json") {
         let misfits = misfits(document, &documented["schema"], &reply.json(), "$");
         assert!(misfits.is_empty(), "{name}: {misfits:#?}");
     }
@@ -167,6 +172,11 @@ async fn the_document_is_whole_and_the_same_as_the_one_that_is_printed() {
         ("GET", "/api/v1/users/stats/streak"),
         ("GET", "/api/v1/users/stats/patterns"),
         ("GET", "/api/v1/users/stats/overview"),
+        ("GET", "/api/v1/log/events"),
+        ("GET", "/api/v1/log/events/{position}"),
+        ("GET", "/api/v1/log/streams/{stream}"),
+        ("GET", "/api/v1/log/head"),
+        ("GET", "/api/v1/log/subscribe"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),
@@ -209,9 +219,16 @@ async fn every_operation_answers_as_documented_whoever_asks_and_whatever_is_sent
                 Some("{\"book_id\":1,\"sessions\":[1],\"title\":null}"),
             ]
         };
+        // An answer without an end cannot be read to it; its refusals can.
+        let is_endless = !operation.says["responses"]["200"]["content"]["text/event-stream"].is_null();
         for caller in &callers {
             for (path, body) in paths.iter().flat_map(|path| bodies.iter().map(move |body| (path, body))) {
                 let content_type = body.map(|_| "application/json");
+                if is_endless && !path.contains('?') {
+                    let refused = caller.with("last-event-id", "nonsense");
+                    assert_documented(&document, &operation, &refused.get(path).await);
+                    continue;
+                }
                 let reply = caller.send(operation.method.clone(), path, content_type, body.unwrap_or_default()).await;
                 assert_documented(&document, &operation, &reply);
             }
@@ -260,6 +277,30 @@ async fn what_the_reading_surface_answers_fits_its_schemas() {
         if status == 201 {
             session = reply.json()["id"].as_str().unwrap().to_owned();
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_log_answers_fits_its_schemas() {
+    let server = Server::start_with(&["--demo"]).await;
+    let document = document(&server).await;
+    let operations = operations(&document);
+    let auditor = server.with_role("auditor");
+    for (path, query) in [
+        ("/api/v1/log/events", ""),
+        ("/api/v1/log/events", "?order=desc&limit=2&category=shop,book&types=StockReceived,BookAdded"),
+        ("/api/v1/log/events", "?from=2020-01-01T00:00:00Z&to=2999-01-01T00:00:00Z&stream=shop-2"),
+        ("/api/v1/log/events/{position}", ""),
+        ("/api/v1/log/streams/{stream}", "?after=1&order=asc"),
+        ("/api/v1/log/head", ""),
+    ] {
+        let operation = operations.iter().find(|one| one.path == path).unwrap();
+        let path = path.replace("{position}", "3").replace("{stream}", "shop-2");
+        let reply = auditor.get(&format!("{path}{query}")).await;
+        assert_eq!(reply.status, 200, "{path}{query}: {reply:?}");
+        assert_documented(&document, operation, &reply);
+        let lines = auditor.with("accept", "application/x-ndjson").get(&format!("{path}{query}")).await;
+        assert_documented(&document, operation, &lines);
     }
 }
 

@@ -334,6 +334,30 @@ async fn an_event_that_cannot_be_taken_stops_its_projections_alone_and_visibly()
 }
 
 #[tokio::test]
+async fn the_command_line_resumes_what_stopped_and_gives_up_what_was_being_rebuilt() {
+    let server = Server::start().await;
+    let (shop, _) = usual_shop(&server).await;
+    shop.movements(PHONE).await;
+    let place = server.stop().await.place;
+    let catalog = place.data().join(daybook_projections::READ_MODELS_FOLDER).join("catalog.sqlite3");
+    tamper(
+        catalog,
+        "INSERT INTO copies VALUES ('sales', 2, (SELECT version FROM copies WHERE name = 'sales'), 'building')",
+    );
+    let (code, text) = run(&place, &["projections", "cancel", "shops"]);
+    assert!(code == Some(0) && text.contains("nothing is being rebuilt"), "{text}");
+    let (code, text) = run(&place, &["projections", "cancel"]);
+    assert!(code == Some(0) && text.contains("sales: its rebuild is given up"), "{text}");
+
+    let position = write_nonsense(&place).await;
+    let (code, text) = run(&place, &["projections", "resume"]);
+    assert!(code == Some(1) && text.contains(&format!("sales: stops at the event at position {position}")), "{text}");
+    assert!(text.contains(&format!("library: at position {position}")), "{text}");
+    let (code, text) = run(&place, &["projections", "list"]);
+    assert!(code == Some(0) && text.contains(&format!("stopped at the event at position {position}")), "{text}");
+}
+
+#[tokio::test]
 async fn a_mended_read_model_goes_on_where_it_stopped() {
     let server = Server::start().await;
     let (shop, till) = usual_shop(&server).await;
@@ -421,6 +445,10 @@ async fn the_command_line_lists_verifies_and_rebuilds() {
     assert_eq!(code, Some(0), "{text}");
     let left: Vec<_> = std::fs::read_dir(place.data()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".verify")), "{left:?}");
+    let (code, text) = run(&place, &["projections", "cancel"]);
+    assert!(code == Some(0) && text.contains("nothing is being rebuilt"), "{text}");
+    let (code, text) = run(&place, &["projections", "resume"]);
+    assert!(code == Some(0) && text.contains("sales: at position "), "{text}");
     let (code, text) = run(&place, &["projections", "rebuild", "nothing"]);
     assert!(code == Some(2) && text.contains("possible values"), "{text}");
     let server = place.serve(&[]).await;
@@ -443,4 +471,110 @@ async fn a_read_model_of_another_version_is_built_beside_the_old_one_which_stays
     assert_eq!(copies(&data, "sales"), [1]);
     let stopped = server.stop().await;
     files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
+#[tokio::test]
+async fn read_models_of_another_log_are_not_served() {
+    let server = Server::start().await;
+    let (shop, _) = busy_shop(&server, 1).await;
+    shop.movements(PHONE).await;
+    let place = server.stop().await.place;
+    for name in ["log.sqlite3", "log.sqlite3-wal", "log.sqlite3-shm"] {
+        let _ = std::fs::remove_file(place.data().join(name));
+    }
+    let server = place.serve(&[]).await;
+    let shops = server.admin().get("/api/v1/admin/shops").await.expect(200);
+    assert_eq!(shops["total"], 0);
+    let (shop, _) = usual_shop(&server).await;
+    assert_eq!(shop.stock(PHONE).await, 100);
+    let stopped = server.stop().await;
+    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
+#[tokio::test]
+async fn a_read_model_far_behind_does_not_keep_the_others_waiting() {
+    let server = Server::start().await;
+    let (shop, _) = busy_shop(&server, 90).await;
+    shop.movements(PHONE).await;
+    let place = server.stop().await.place;
+    std::fs::remove_file(files::read_model(place.data(), "stock_ledger")).unwrap();
+    let server = place.serve_unready();
+    let table = Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
+    table.busy_timeout(Duration::from_secs(10)).unwrap();
+    // Whether it has caught up by now or not: it cannot be written, and the others go on.
+    table.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let reader = server.reader();
+    reader.add_book().await;
+    reader.get("/api/v1/books").await.expect(200);
+    table.execute_batch("ROLLBACK").unwrap();
+    assert!(server.said().contains("catching up on their own projections=[\"stock_ledger\"]"), "{}", server.said());
+    settled(&server.admin()).await;
+    assert_eq!(shop.on(&server).stock(PHONE).await, 100);
+    let stopped = server.stop().await;
+    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
+#[tokio::test]
+async fn a_read_model_that_cannot_be_written_does_not_stop_the_others() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    assert_eq!(shop.stock(PHONE).await, 100);
+    let table = Connection::open(files::read_model(server.place().data(), "stock_ledger")).unwrap();
+    table.busy_timeout(Duration::from_secs(10)).unwrap();
+    table.execute_batch("BEGIN IMMEDIATE").unwrap();
+    sync(&till, &[sale("V-1", PHONE, 1)]).await;
+    let reader = server.reader();
+    reader.add_book().await;
+    eventually("the others go on", async || (reader.get("/api/v1/books").await.status == 200).then_some(())).await;
+    assert_ne!(one(&shop.admin, "stock_ledger").await["lag_events"], 0);
+    table.execute_batch("ROLLBACK").unwrap();
+    eventually("it follows again", async || {
+        (shop.admin.get(&format!("/api/v1/shops/2/stock/{PHONE}")).await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(shop.stock(PHONE).await, 99);
+    settled(&shop.admin).await;
+    let stopped = server.stop().await;
+    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_was_given_up_does_not_come_back_after_a_kill() {
+    let mut server = Server::start().await;
+    let (shop, _) = busy_shop(&server, 20).await;
+    for _ in 0..4 {
+        let admin = server.admin();
+        assert_eq!(rebuild(&admin, "sales").await, 202);
+        let given_up = ask(&admin, &format!("{PATH}/sales/rebuild/cancel")).await.status == 200;
+        let place = server.kill();
+        let generations = copies(place.data(), "sales");
+        server = place.serve(&[]).await;
+        if given_up {
+            assert!(!server.said().contains("going on with its rebuild"), "{}", server.said());
+            assert_eq!(copies(place.data(), "sales").len(), 1, "of {generations:?}");
+        }
+        settled(&server.admin()).await;
+    }
+    drop(shop);
+    let stopped = server.stop().await;
+    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_in_the_middle_leaves_no_rebuild_behind_that_nobody_can_end() {
+    let server = Server::start().await;
+    let (shop, _) = usual_shop(&server).await;
+    let catalog = server.place().data().join(daybook_projections::READ_MODELS_FOLDER).join("catalog.sqlite3");
+    let catalog = Connection::open(catalog).unwrap();
+    catalog.busy_timeout(Duration::from_secs(10)).unwrap();
+    catalog.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let path = format!("{PATH}/sales/rebuild");
+    let asked = tokio::time::timeout(Duration::from_millis(300), ask(&shop.admin, &path)).await;
+    assert!(asked.is_err(), "the catalog was locked: {asked:?}");
+    catalog.execute_batch("ROLLBACK").unwrap();
+    eventually("it is rebuilt all the same", async || (copies(server.place().data(), "sales") == [2]).then_some(()))
+        .await;
+    settled(&shop.admin).await;
+    assert_eq!(rebuild(&shop.admin, "sales").await, 202);
+    settled(&shop.admin).await;
 }

@@ -77,7 +77,8 @@ impl Wire {
 
     /// Takes what the connection has; false at its end.
     async fn more(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.connection.read_buf(&mut self.raw)).await.expect("nothing came for too long");
+        let read = timeout(PATIENCE, self.connection.read_buf(&mut self.raw)).await;
+        let read = read.unwrap_or_else(|_| panic!("nothing came for too long"));
         // Reset or closed: the end either way.
         read.unwrap_or(0) > 0
     }
@@ -129,7 +130,7 @@ impl Wire {
     /// The next frame that is an event to a client.
     pub async fn event(&mut self) -> Frame {
         loop {
-            let frame = self.frame().await.expect("the subscription ended");
+            let frame = self.frame().await.unwrap_or_else(|| panic!("the subscription ended"));
             if frame.data.is_some() {
                 return frame;
             }

@@ -6,6 +6,8 @@ use serde_json::Number;
 use super::{AuthError, Caller, Roles};
 
 const SUBJECT_CHARS_MAX: usize = 255;
+/// How events name causes that have no token: a token must not pass for one of them.
+const RESERVED: [&str; 2] = ["terminal:", "system:"];
 
 /// Claims as they are read. `exp`, `nbf`, `iss` and `aud` are checked by the JWT library.
 #[derive(Deserialize)]
@@ -54,5 +56,7 @@ pub(super) struct MintedClaims<'a> {
 }
 
 pub(super) fn subject_is_valid(subject: &str) -> bool {
-    !subject.is_empty() && subject.chars().count() <= SUBJECT_CHARS_MAX
+    !subject.is_empty()
+        && subject.chars().count() <= SUBJECT_CHARS_MAX
+        && !RESERVED.iter().any(|prefix| subject.starts_with(prefix))
 }

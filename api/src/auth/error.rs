@@ -35,8 +35,10 @@ pub enum AuthError {
     /// `aud` is missing or another one.
     #[error("the token is for another audience (aud)")]
     Audience,
-    /// `sub` is missing, empty or too long.
-    #[error("the token's subject (sub) must be a text of 1 to 255 characters")]
+    /// `sub` is missing, empty, too long, or reads like a terminal's or the server's own name in events.
+    #[error(
+        "the token's subject (sub) must be a text of 1 to 255 characters that does not begin with terminal: or system:"
+    )]
     Subject,
     /// `sub` is no reader.
     #[error("the token's subject (sub) must be the reader's UUID")]

@@ -210,7 +210,7 @@ async fn issuer_and_audience_are_checked_when_configured() {
 #[tokio::test]
 async fn subjects_roles_and_projects_are_read_with_care() {
     let verifier = Rig::new().open(&[("jwt_secret", SECRET)]).unwrap();
-    for sub in [json!(""), Value::Null, json!("x".repeat(256))] {
+    for sub in [json!(""), Value::Null, json!("x".repeat(256)), json!("terminal:0a1b"), json!("system:idle-sweep")] {
         assert_eq!(refusal(&verifier, &hs256(&with("sub", sub))).await, AuthError::Subject);
     }
     assert!(verifier.verify(&hs256(&with("sub", json!("ж".repeat(255))))).await.is_ok());

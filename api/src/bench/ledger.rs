@@ -50,6 +50,7 @@ pub(super) async fn measure(process: &Process, folder: TempDir, asked: Asked) ->
             p99_ms: Some(loaded.latencies.percentile(99.0)),
             limit_per_s: None,
             ratio: None,
+            memory_mib: None,
         });
     }
     server.stop().await?;

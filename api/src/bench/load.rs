@@ -38,15 +38,44 @@ impl Loaded {
     }
 }
 
+/// When callers ask.
+#[derive(Clone)]
+struct Pace<W> {
+    /// From one request of a caller to its next one; without it, the next one follows the answer.
+    every: Option<Duration>,
+    /// Says no when it is enough.
+    goes_on: W,
+}
+
 /// Lets each caller ask on a connection of its own for so many seconds, all on one thread beside the server's.
 pub(super) async fn load<C: Caller>(
     address: SocketAddr,
     callers: Vec<C>,
     seconds: f64,
 ) -> Result<(Vec<C>, Loaded), Failed> {
+    let ends = Instant::now() + Duration::from_secs_f64(seconds);
+    ask_aside(address, callers, Pace { every: None, goes_on: move || Instant::now() < ends }).await
+}
+
+/// Lets each caller ask once `every` so long, whether the server keeps up or not, while it `goes_on`: a request that
+/// could not be sent in time, because the one before was not answered, has waited since it was due.
+pub(super) async fn load_at_pace<C: Caller>(
+    address: SocketAddr,
+    callers: Vec<C>,
+    every: Duration,
+    goes_on: impl Fn() -> bool + Clone + Send + 'static,
+) -> Result<(Vec<C>, Loaded), Failed> {
+    ask_aside(address, callers, Pace { every: Some(every), goes_on }).await
+}
+
+async fn ask_aside<C: Caller>(
+    address: SocketAddr,
+    callers: Vec<C>,
+    pace: Pace<impl Fn() -> bool + Clone + Send + 'static>,
+) -> Result<(Vec<C>, Loaded), Failed> {
     let thread = move || -> Result<(Vec<C>, Loaded), Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(ask_all(address, callers, seconds))
+        runtime.block_on(ask_all(address, callers, pace))
     };
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("bench-load".to_owned()).spawn(move || {
@@ -56,7 +85,11 @@ pub(super) async fn load<C: Caller>(
     end.await?
 }
 
-async fn ask_all<C: Caller>(address: SocketAddr, callers: Vec<C>, seconds: f64) -> Result<(Vec<C>, Loaded), Failed> {
+async fn ask_all<C: Caller>(
+    address: SocketAddr,
+    callers: Vec<C>,
+    pace: Pace<impl Fn() -> bool + Clone + Send + 'static>,
+) -> Result<(Vec<C>, Loaded), Failed> {
     let mut connections = Vec::with_capacity(callers.len());
     for caller in callers {
         let stream = TcpStream::connect(address).await?;
@@ -64,10 +97,12 @@ async fn ask_all<C: Caller>(address: SocketAddr, callers: Vec<C>, seconds: f64) 
         connections.push((caller, stream));
     }
     let started = Instant::now();
-    let ends = started + Duration::from_secs_f64(seconds);
     let mut asking = JoinSet::new();
-    for (caller, stream) in connections {
-        asking.spawn(ask(caller, stream, ends));
+    let count = u32::try_from(connections.len())?;
+    for (place, (caller, stream)) in (0..).zip(connections) {
+        // Those who keep a pace do not ask all at the same moment.
+        let first = started + pace.every.unwrap_or_default() * place / count;
+        asking.spawn(ask(caller, stream, pace.clone(), first));
     }
     let (mut callers, mut requests, mut latencies) = (Vec::new(), 0, Latencies::new()?);
     while let Some(asked) = asking.join_next().await {
@@ -79,13 +114,28 @@ async fn ask_all<C: Caller>(address: SocketAddr, callers: Vec<C>, seconds: f64) 
     Ok((callers, Loaded { requests, latencies, took: started.elapsed() }))
 }
 
-async fn ask<C: Caller>(mut caller: C, stream: TcpStream, ends: Instant) -> Result<(C, u64, Latencies), Failed> {
+async fn ask<C: Caller>(
+    mut caller: C,
+    stream: TcpStream,
+    pace: Pace<impl Fn() -> bool>,
+    mut due: Instant,
+) -> Result<(C, u64, Latencies), Failed> {
     let (mut request, mut answer) = (Vec::new(), Vec::new());
     let (mut requests, mut latencies) = (0, Latencies::new()?);
-    while Instant::now() < ends {
+    while (pace.goes_on)() {
         request.clear();
         caller.next(&mut request);
-        let started = Instant::now();
+        let mut started = Instant::now();
+        if let Some(every) = pace.every {
+            if due > started {
+                // A timer may be late by a millisecond, for which the server can do nothing.
+                tokio::time::sleep_until(due.into()).await;
+                started = Instant::now();
+            } else {
+                started = due;
+            }
+            due += every;
+        }
         write(&stream, &request).await?;
         let (status, body_at) = read(&stream, &mut answer).await?;
         latencies.add(started.elapsed());

@@ -100,6 +100,7 @@ impl LogBench {
             p99_ms: Some(latencies.percentile(99.0)),
             limit_per_s: Some(limits.median()),
             ratio: Some(rates.ratio_to(&limits)),
+            memory_mib: None,
         })
     }
 
@@ -136,6 +137,7 @@ impl LogBench {
             p99_ms: Some(latencies.percentile(99.0)),
             limit_per_s: Some(limits.median()),
             ratio: Some(rates.ratio_to(&limits)),
+            memory_mib: None,
         })
     }
 

@@ -3,11 +3,15 @@
 //! A limit is measured in the same run and in turns with what it limits, so that a busy disk slows both down alike.
 
 mod bare;
+mod beside;
 mod dice;
+mod export;
 mod ledger;
 mod load;
 mod log;
 mod measure;
+mod memory;
+mod mixed;
 mod reading;
 mod rebuild;
 mod replay;
@@ -16,6 +20,8 @@ mod sales;
 mod server;
 mod sessions;
 mod shops;
+mod sse;
+mod subscribe;
 mod trade;
 mod years;
 
@@ -23,7 +29,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-pub use self::{log::LogBench, reading::ReadingBench, rebuild::RebuildBench, sales::SalesBench};
+pub use self::{
+    export::ExportBench, log::LogBench, reading::ReadingBench, rebuild::RebuildBench, sales::SalesBench,
+    subscribe::SubscribeBench,
+};
 
 /// Why a bench came to no figure.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +44,10 @@ pub enum BenchCommand {
     Log(LogBench),
     /// Read models built from nothing, against reading and decoding the same log.
     Rebuild(RebuildBench),
+    /// The log written to a file, against reading and decoding it.
+    Export(ExportBench),
+    /// Subscribers of the log, over HTTP.
+    Subscribe(SubscribeBench),
     /// Readers who report where they are, over HTTP.
     Reading(ReadingBench),
     /// Tills that send their sales, then questions to the stock ledger, over HTTP.
@@ -50,6 +63,8 @@ impl BenchCommand {
         match self {
             Self::Log(bench) => bench.run().await,
             Self::Rebuild(bench) => bench.run().await,
+            Self::Export(bench) => bench.run().await,
+            Self::Subscribe(bench) => bench.run().await,
             Self::Reading(bench) => bench.run().await,
             Self::Sales(bench) => bench.run().await,
         }

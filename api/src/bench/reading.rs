@@ -61,6 +61,7 @@ impl ReadingBench {
             p99_ms: Some(loaded.latencies.percentile(99.0)),
             limit_per_s: None,
             ratio: None,
+            memory_mib: None,
         })?;
         Ok(())
     }

@@ -1,21 +1,20 @@
 //! Read models from nothing.
 
 use std::{
-    hint::black_box,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use clap::{Args, ValueEnum};
-use daybook_domain::event::Event;
-use daybook_eventlog::{EventRef, Log, Position};
+use daybook_eventlog::{Log, Position};
 use daybook_projections::{Projection, ProjectionState, ReadModels};
-use futures::TryStreamExt;
 
 use super::{
-    Failed,
+    Failed, beside,
     measure::{Latencies, Rates, per_second},
+    mixed,
+    replay::replay_all,
     report::{Report, Row, progress_bar},
     temporary_folder, trade, years,
 };
@@ -32,7 +31,7 @@ pub struct RebuildBench {
     #[arg(long, value_enum)]
     case: Option<Case>,
     /// Events in the log.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     events: u64,
     /// Readers that the events are of.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -47,10 +46,14 @@ pub struct RebuildBench {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Case {
+    /// Sessions of readers, and sales, receipts and cancellations of several shops, interleaved.
+    All,
     /// Reading sessions.
     Reading,
     /// Sales of two lines each.
     Sales,
+    /// As the first case, in a server that is read and written meanwhile.
+    Beside,
 }
 
 impl RebuildBench {
@@ -58,10 +61,19 @@ impl RebuildBench {
         let mut report = Report::new(self.json);
         for case in Case::value_variants() {
             if self.case.is_none_or(|only| only == *case) {
-                report.add(&self.measure(*case).await?)?;
+                for row in self.rows(*case).await? {
+                    report.add(&row)?;
+                }
             }
         }
         Ok(())
+    }
+
+    async fn rows(&self, case: Case) -> Result<Vec<Row>, Failed> {
+        match case {
+            Case::Beside => beside::measure(self.dir.as_deref(), self.events, self.readers).await,
+            Case::All | Case::Reading | Case::Sales => Ok(vec![self.measure(case).await?]),
+        }
     }
 
     async fn measure(&self, case: Case) -> Result<Row, Failed> {
@@ -69,6 +81,7 @@ impl RebuildBench {
         let log = Log::open(folder.path()).await?;
         let bar = progress_bar("events written", self.events);
         match case {
+            Case::All | Case::Beside => mixed::write(&log, self.events, self.readers, &bar).await?,
             Case::Reading => years::write(&log, self.events, self.readers, &bar).await?,
             Case::Sales => trade::write_sales(&log, self.events, ARTICLES, &bar).await?,
         }
@@ -76,12 +89,7 @@ impl RebuildBench {
         let events = log.head().get();
         let (mut rates, mut limits, mut latencies) = (Rates::default(), Rates::default(), Latencies::new()?);
         for _ in 0..TURNS {
-            let started = Instant::now();
-            let replayed = replay(&log).await?;
-            limits.add(per_second(replayed, started));
-            if replayed != events {
-                return Err(format!("{events} events were written, {replayed} were read").into());
-            }
+            limits.add(replay_all(&log).await?);
             let fresh = tempfile::tempdir_in(folder.path())?;
             let models = ReadModels::open(fresh.path()).await?;
             let started = Instant::now();
@@ -92,15 +100,13 @@ impl RebuildBench {
         log.close().await;
         Ok(Row {
             bench: "rebuild",
-            case: match case {
-                Case::Reading => "reading".to_owned(),
-                Case::Sales => "sales".to_owned(),
-            },
+            case: case.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned()),
             per_s: rates.median(),
             p50_ms: Some(latencies.percentile(50.0)),
             p99_ms: Some(latencies.percentile(99.0)),
             limit_per_s: Some(limits.median()),
             ratio: Some(rates.ratio_to(&limits)),
+            memory_mib: None,
         })
     }
 }
@@ -129,18 +135,4 @@ async fn rebuild(
         }
     }
     Ok(())
-}
-
-/// Reads and decodes everything, and does nothing with it.
-async fn replay(log: &Log) -> Result<u64, Failed> {
-    let decode = |event: &EventRef<'_>| Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
-    let mut parts = std::pin::pin!(log.replay(Position::START, log.head(), decode));
-    let mut events = 0;
-    while let Some(part) = parts.try_next().await? {
-        for decoded in part {
-            black_box(decoded?);
-            events += 1;
-        }
-    }
-    Ok(events)
 }

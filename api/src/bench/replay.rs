@@ -2,8 +2,11 @@
 
 use std::{hint::black_box, path::Path, time::Instant};
 
-use daybook_domain::{event::DomainEvent, reading::ReaderEvent};
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, Position};
+use daybook_domain::{
+    event::{DomainEvent, Event},
+    reading::ReaderEvent,
+};
+use daybook_eventlog::{Append, EventRef, ExpectedVersion, Log, NewEvent, Position};
 use futures::TryStreamExt;
 use tempfile::TempDir;
 
@@ -42,6 +45,7 @@ pub(super) async fn replay(folder: TempDir, events: u64) -> Result<Row, Failed> 
         p99_ms: None,
         limit_per_s: Some(limits.median()),
         ratio: Some(rates.ratio_to(&limits)),
+        memory_mib: None,
     })
 }
 
@@ -67,8 +71,26 @@ fn read_bare(path: &Path) -> std::io::Result<u64> {
     Ok(last)
 }
 
+/// Reads and decodes everything, and does nothing with it; the events of each second.
+pub(super) async fn replay_all(log: &Log) -> Result<f64, Failed> {
+    let started = Instant::now();
+    let decode = |event: &EventRef<'_>| Event::decode(event.event_type, event.schema_version, event.data.as_bytes());
+    let mut parts = std::pin::pin!(log.replay(Position::START, log.head(), decode));
+    let mut events = 0;
+    while let Some(part) = parts.try_next().await? {
+        for decoded in part {
+            black_box(decoded?);
+            events += 1;
+        }
+    }
+    if events != log.head().get() {
+        return Err(format!("{} events were written, {events} were read", log.head()).into());
+    }
+    Ok(per_second(events, started))
+}
+
 async fn replay_log(log: &Log) -> Result<u64, Failed> {
-    let decode = |event: &daybook_eventlog::EventRef<'_>| {
+    let decode = |event: &EventRef<'_>| {
         let decoded = ReaderEvent::decode(event.event_type, event.schema_version, event.data.as_bytes());
         decoded.map(|event_data| (event.position, event_data))
     };

@@ -22,6 +22,8 @@ pub struct Row {
     pub limit_per_s: Option<f64>,
     /// How much of the limit is reached: the median over the turns.
     pub ratio: Option<f64>,
+    /// The most memory that the process had resident, or what it gained, as the case says.
+    pub memory_mib: Option<f64>,
 }
 
 /// Prints rows as they come: a line of JSON each, or a line of a table.
@@ -48,7 +50,7 @@ impl Report {
         }
         if !self.has_rows {
             self.has_rows = true;
-            let titles = ["bench", "case", "per s", "p50 ms", "p99 ms", "limit per s", "ratio"];
+            let titles = ["bench", "case", "per s", "p50 ms", "p99 ms", "limit per s", "ratio", "MiB"];
             print_line(&mut out, &titles.map(str::to_owned))?;
         }
         let cell = |number: Option<f64>, decimals: usize| {
@@ -62,13 +64,14 @@ impl Report {
             cell(row.p99_ms, 3),
             cell(row.limit_per_s, 0),
             cell(row.ratio, 2),
+            cell(row.memory_mib, 1),
         ];
         print_line(&mut out, &cells)
     }
 }
 
-fn print_line(out: &mut impl Write, [bench, case, per_s, p50, p99, limit, ratio]: &[String; 7]) -> io::Result<()> {
-    writeln!(out, "{bench:<8} {case:<24} {per_s:>11} {p50:>8} {p99:>8} {limit:>11} {ratio:>6}")
+fn print_line(out: &mut impl Write, [bench, case, per_s, p50, p99, limit, ratio, mib]: &[String; 8]) -> io::Result<()> {
+    writeln!(out, "{bench:<8} {case:<24} {per_s:>11} {p50:>8} {p99:>8} {limit:>11} {ratio:>6} {mib:>8}")
 }
 
 /// What is being made, on standard error when that is a terminal.

@@ -123,6 +123,7 @@ impl SalesBench {
             p99_ms: Some(loaded.latencies.percentile(99.0)),
             limit_per_s: None,
             ratio: None,
+            memory_mib: None,
         })
     }
 }
@@ -132,19 +133,20 @@ fn shop_id(place: usize) -> ShopId {
 }
 
 /// A till with more and more to send.
-struct Till {
+pub(super) struct Till {
     head: String,
-    number: usize,
-    shop_id: ShopId,
+    pub(super) number: usize,
+    pub(super) shop_id: ShopId,
     articles: i64,
     batch: u32,
-    sales: u64,
+    /// Sent so far.
+    pub(super) sales: u64,
     dice: Dice,
     body: String,
 }
 
 impl Till {
-    fn new(host: &str, number: usize, shop_id: ShopId, articles: i64, batch: u32) -> Self {
+    pub(super) fn new(host: &str, number: usize, shop_id: ShopId, articles: i64, batch: u32) -> Self {
         let head = format!(
             "POST /api/v2/simple/ventes/sync/ HTTP/1.1\r\nHost: {host}\r\nX-Device-Serial: {}\r\n\
              Content-Type: application/json\r\nContent-Length: ",
@@ -152,6 +154,11 @@ impl Till {
         );
         let dice = Dice::new(number as u64);
         Self { head, number, shop_id, articles, batch, sales: 0, dice, body: String::new() }
+    }
+
+    /// The number of the till's sale that was sent as this one, from 1.
+    pub(super) fn invoice(till: usize, sale: u64) -> String {
+        format!("T{till}-{sale:08}")
     }
 
     fn write_sale(&mut self) {
@@ -162,10 +169,10 @@ impl Till {
         // Writing to a String cannot fail.
         let _ = write!(
             self.body,
-            "{{\"numero_facture\": \"T{}-{:08}\", \"mode_paiement\": \"CASH\", \"paye\": true, \"lignes\": [\
+            "{{\"numero_facture\": \"{}\", \"mode_paiement\": \"CASH\", \"paye\": true, \"lignes\": [\
              {{\"article_id\": {first}, \"quantite\": 2, \"prix_unitaire\": 40000.00}}, \
              {{\"article_id\": {second}, \"quantite\": 1, \"prix_unitaire\": 25000.00}}]}}",
-            self.number, self.sales
+            Self::invoice(self.number, self.sales)
         );
     }
 }

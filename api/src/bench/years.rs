@@ -49,7 +49,13 @@ pub(super) async fn write(log: &Log, events: u64, readers: u32, bar: &ProgressBa
     Ok(())
 }
 
-struct Years {
+/// The readers whose events [`write`] appends.
+pub(super) fn reader_ids(readers: u32) -> Vec<Uuid> {
+    Years::new(readers).readers.iter().map(|reader| reader.id).collect()
+}
+
+/// Readers in the middle of their years.
+pub(super) struct Years {
     readers: Vec<Reader>,
     /// When each reader does something next, the earliest first.
     next: BinaryHeap<Reverse<(i64, usize)>>,
@@ -74,7 +80,7 @@ struct Session {
 }
 
 impl Years {
-    fn new(readers: u32) -> Self {
+    pub(super) fn new(readers: u32) -> Self {
         let mut dice = Dice::new(1);
         let reader = |number: u32, dice: &mut Dice| {
             let id = version_4(dice);
@@ -93,7 +99,8 @@ impl Years {
         Append { parts: streams.into_iter().zip(events).map(part).collect(), remember: None }
     }
 
-    fn next(&mut self) -> Option<(StreamId, ReaderEvent)> {
+    /// What happens next, and whose it is.
+    pub(super) fn next(&mut self) -> Option<(StreamId, ReaderEvent)> {
         let Reverse((second, place)) = self.next.pop()?;
         let reader = self.readers.get_mut(place)?;
         let dice = &mut self.dice;

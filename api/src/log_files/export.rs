@@ -1,31 +1,28 @@
-//! Out of the log: as lines of JSON, or as a Parquet file.
+//! `daybook log export`: out of the log, as lines of JSON or as a Parquet file.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::PathBuf,
 };
 
-use clap::{Args, ValueEnum};
-use daybook_eventlog::{EventRef, Filter, LineEncoder, Log, Position, StreamId};
-use futures::TryStreamExt as _;
-use tokio::{sync::mpsc, task::JoinHandle};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use daybook_eventlog::{Filter, Position, StreamId};
 
 use super::{
-    Failed, WrongUse, data_folder, open_to_read,
+    Failed, WrongUse, data_folder,
+    exporter::{Export, Format},
+    open_to_read,
     output::Output,
-    parquet::{Columns, EventFile},
     tell,
 };
-use crate::progress::{Progress, Unit, summary};
+use crate::progress::summary;
 use crate::settings::SettingsArgs;
-
-/// Parts of the log that wait to be written.
-const PARTS_WAITING_MAX: usize = 4;
 
 /// Writes the log's events to a file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  daybook log export --out log.ndjson\n  daybook log export | gzip > log.ndjson.gz\n  daybook log export --format parquet --out log.parquet\n  daybook log export --types SaleRecorded,SaleCancelled --after 120000\n  daybook log export --stream shop-2 | jq -c .data\n\nOnly an export of everything (without --after, --types, --category, --stream) can be imported."
+    after_help = "Examples:\n  daybook log export --out log.ndjson\n  daybook log export | gzip > log.ndjson.gz\n  daybook log export --format parquet --out log.parquet\n  daybook log export --types SaleRecorded,SaleCancelled --after 120000\n  daybook log export --stream shop-2 | jq -c .data\n  daybook log export --from 2026-11-20T00:00:00Z --to 2026-11-21T00:00:00Z\n\nOnly an export of everything (without --after, --from, --to, --types, --category, --stream) can be imported."
 )]
 pub struct ExportArgs {
     /// How events are written
@@ -34,6 +31,12 @@ pub struct ExportArgs {
     /// Only events above this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
+    /// Only events recorded at this time or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    from: Option<DateTime<Utc>>,
+    /// Only events recorded before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    to: Option<DateTime<Utc>>,
     /// Only events of these types, by commas
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     types: Vec<String>,
@@ -53,15 +56,6 @@ pub struct ExportArgs {
     settings: SettingsArgs,
 }
 
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line of JSON for each event
-    Ndjson,
-    /// Columns, for DuckDB, pandas, Spark
-    Parquet,
-}
-
 impl ExportArgs {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let folder = data_folder(&self.settings)?;
@@ -71,123 +65,26 @@ impl ExportArgs {
         }
         let log = open_to_read(&folder).await?;
         let output = Output::open(self.out.as_deref(), self.force)?;
-        let exported = match self.format {
-            Format::Ndjson => self.lines(&log, output).await,
-            Format::Parquet => self.columns(&log, output).await,
+        let filter = Filter {
+            types: self.types,
+            categories: self.category.into_iter().collect(),
+            stream: self.stream.map(StreamId::from),
         };
+        let before_from = match self.from {
+            Some(from) => log.last_before(from).await?,
+            None => Position::START,
+        };
+        let until = match self.to {
+            Some(to) => log.last_before(to).await?,
+            None => log.head(),
+        };
+        let export = Export { format: self.format, after: Position::new(self.after).max(before_from), until, filter };
+        let exported = export.run(&log, output).await;
         log.close().await;
-        exported
-    }
-
-    fn filter(&self) -> Filter {
-        Filter {
-            types: self.types.clone(),
-            categories: self.category.iter().cloned().collect(),
-            stream: self.stream.clone().map(StreamId::from),
+        if let Some(exported) = exported? {
+            let summary = summary(exported.events, exported.bytes, exported.took);
+            tell(&format!("exported {summary}, up to position {until}"));
         }
-    }
-
-    async fn lines(&self, log: &Log, mut output: Output) -> Result<(), Failed> {
-        let write = move |mut parts: Parts<Lines>| {
-            let mut bytes = 0;
-            while let Some(part) = parts.next()? {
-                output.write_all(&part.bytes)?;
-                bytes += part.bytes.len() as u64;
-            }
-            output.finish()?;
-            Ok(bytes)
-        };
-        self.export(log, write, Lines::add, |part| part.events).await
-    }
-
-    async fn columns(&self, log: &Log, output: Output) -> Result<(), Failed> {
-        let about = [
-            ("daybook.format", "1".to_owned()),
-            ("daybook.version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("daybook.after", self.after.to_string()),
-            ("daybook.head", log.head().to_string()),
-            ("daybook.types", self.types.join(",")),
-            ("daybook.category", self.category.clone().unwrap_or_default()),
-            ("daybook.stream", self.stream.clone().unwrap_or_default()),
-        ];
-        let write = move |mut parts: Parts<Columns>| {
-            let mut file = EventFile::new(io::BufWriter::new(output))?;
-            while let Some(part) = parts.next()? {
-                file.add(&part)?;
-            }
-            let (output, bytes) = file.finish(&about)?;
-            output.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
-            Ok(bytes)
-        };
-        self.export(log, write, Columns::add, Columns::rows).await
-    }
-
-    /// Reads side by side, folding each part of the log with `add` where it is read, and hands the parts to a thread
-    /// that does `write`, in order.
-    async fn export<P: Default + Send + 'static>(
-        &self,
-        log: &Log,
-        write: impl FnOnce(Parts<P>) -> Result<u64, Failed> + Send + 'static,
-        add: impl Fn(&mut P, &EventRef<'_>) + Clone + Send + 'static,
-        events_of: impl Fn(&P) -> u64,
-    ) -> Result<(), Failed> {
-        let (to_writer, parts) = mpsc::channel(PARTS_WAITING_MAX);
-        let writer = tokio::task::spawn_blocking(move || write(Parts(parts)));
-        let after = Position::new(self.after);
-        let progress = Progress::new("exporting", Unit::Events, log.head().get().saturating_sub(after.get()));
-        let mut read = std::pin::pin!(log.parts(after, log.head(), self.filter(), P::default, add));
-        let mut events = 0;
-        while let Some((until, part)) = read.try_next().await? {
-            events += events_of(&part);
-            if to_writer.send(Some(part)).await.is_err() {
-                // It says why when it is asked.
-                break;
-            }
-            progress.at(until.get().saturating_sub(after.get()));
-        }
-        // The same: a writer that has given up says why below.
-        let _ = to_writer.send(None).await;
-        let Some(bytes) = written(writer).await? else { return Ok(()) };
-        let took = progress.end();
-        tell(&format!("exported {}, up to position {}", summary(events, bytes, took), log.head()));
         Ok(())
-    }
-}
-
-/// The parts of the log on their way to the writer; `None` after the last one.
-struct Parts<P>(mpsc::Receiver<Option<P>>);
-
-impl<P> Parts<P> {
-    /// The next part. Without word of the end it is an error: what was written so far must not get its name.
-    fn next(&mut self) -> Result<Option<P>, Failed> {
-        self.0.blocking_recv().ok_or_else(|| "reading the log was interrupted".into())
-    }
-}
-
-/// How many bytes were written; nothing when whoever reads them has seen enough, which is no failure.
-async fn written(writer: JoinHandle<Result<u64, Failed>>) -> Result<Option<u64>, Failed> {
-    match writer.await? {
-        Err(error) if is_broken_pipe(&*error) => Ok(None),
-        written => written.map(Some),
-    }
-}
-
-fn is_broken_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// The lines of one part of the log.
-#[derive(Default)]
-struct Lines {
-    encoder: LineEncoder,
-    bytes: Vec<u8>,
-    events: u64,
-}
-
-impl Lines {
-    fn add(&mut self, event: &EventRef<'_>) {
-        self.encoder.encode(event, &mut self.bytes);
-        self.bytes.push(b'\n');
-        self.events += 1;
     }
 }

@@ -83,7 +83,8 @@ impl Source {
     /// The events of all lines, in order. After an error nothing more comes.
     pub(super) fn batches(self) -> impl Stream<Item = Result<Batch, SourceError>> + Send + 'static {
         let (to_parser, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
-        tokio::task::spawn_blocking(move || {
+        // Not one of the runtime's threads: it may wait for standard input for ever, and must hold no end up.
+        std::thread::spawn(move || {
             let mut chunks = Chunks { source: self, rest: Vec::new(), lines: 0, read: 0 };
             while let Some(chunk) = chunks.next().transpose() {
                 let is_last = chunk.is_err();

@@ -5,6 +5,7 @@
 
 mod backup;
 mod export;
+mod exporter;
 mod head;
 mod import;
 mod lines;
@@ -27,6 +28,10 @@ pub use self::{
     head::HeadArgs,
     import::ImportArgs,
     verify::VerifyArgs,
+};
+pub(crate) use self::{
+    exporter::{Export, Format},
+    output::Output,
 };
 use crate::progress::tell;
 use crate::settings::SettingsArgs;

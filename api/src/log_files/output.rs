@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use super::{Failed, WrongUse};
 
 /// The place that an export is written to.
-pub(super) enum Output {
+pub(crate) enum Output {
     /// Whoever reads the pipe, or the terminal.
     Stdout,
     /// A file under a temporary name beside its own.
@@ -25,7 +25,7 @@ pub(super) enum Output {
 
 impl Output {
     /// A file called `path` that does not exist yet, unless it may be replaced; else standard output.
-    pub(super) fn open(path: Option<&Path>, replace: bool) -> Result<Self, Failed> {
+    pub(crate) fn open(path: Option<&Path>, replace: bool) -> Result<Self, Failed> {
         let Some(path) = path else { return Ok(Self::Stdout) };
         match fs::metadata(path) {
             Ok(there) if !there.is_file() => {

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daybook_eventlog::{Answer, Append, KeyLookup, Remember, RequestKey};
+use daybook_eventlog::{Answer, Append, AppendOutcome, KeyLookup, Remember, RequestKey};
 use daybook_projections::ControlError;
 
 use super::status::{Projection, find};
@@ -126,7 +126,12 @@ async fn once(
     if let Some(key) = asked.key {
         let kept = answer.clone();
         let remember = Remember { key, answer: Box::new(move |_| kept) };
-        app.log.append(Append::default().remembering(Some(remember))).await.map_err(|error| append_problem(&error))?;
+        match app.log.append(Append::default().remembering(Some(remember))).await {
+            Ok(AppendOutcome::Remembered(stored)) => return Ok(respond(stored.answer)),
+            Ok(AppendOutcome::Appended(_)) => {}
+            // It is done; only a repetition will not be recognised.
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "an answer was not kept"),
+        }
     }
     Ok(respond(answer))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Subcommand;
 use daybook_eventlog::{Log, OpenError, Position};
-use daybook_projections::{Projection, ReadModels, Standing, Told};
+use daybook_projections::{Projection, ProjectionState, ReadModels, Standing, Told};
 
 use crate::progress::{Progress, Unit};
 use crate::settings::SettingsArgs;
@@ -31,6 +31,24 @@ pub enum ProjectionsCommand {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
+        /// Where the data folder is.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Throw away what an interrupted rebuild has built; the read models in place stay
+    Cancel {
+        /// Only these
+        #[arg(value_name = "NAME", value_parser = known())]
+        names: Vec<String>,
+        /// Where the data folder is.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Go on where projections stopped, after what was in the way is mended, and bring all up to the log's end
+    #[command(
+        after_help = "The server must not be running: it tries again at each start, and by POST /api/v1/projections/NAME/resume.\nEnds with 1 when one stops again, and says where."
+    )]
+    Resume {
         /// Where the data folder is.
         #[command(flatten)]
         settings: SettingsArgs,
@@ -62,6 +80,8 @@ impl ProjectionsCommand {
         match self {
             Self::List { settings } => list(&settings).await,
             Self::Rebuild { names, settings } => rebuild(&settings, &names).await,
+            Self::Cancel { names, settings } => cancel(&settings, &names).await,
+            Self::Resume { settings } => resume(&settings).await,
             Self::Verify { names, settings } => verify(&settings, &names).await,
         }
     }
@@ -72,9 +92,10 @@ async fn list(settings: &SettingsArgs) -> Outcome {
     let log = Log::open_to_read(&data).await?;
     let models = ReadModels::open_to_read(&data).await?;
     let head = log.head();
+    let standings = models.standings(&daybook_projections::all()).await?;
     let mut out = io::stdout().lock();
     writeln!(out, "{:<20} {:>7} {:>12} {:>12}  state", "name", "version", "checkpoint", "behind")?;
-    for Standing { name, version, served, building } in models.standings(&daybook_projections::all()).await? {
+    for Standing { name, version, served, building } in standings {
         let (checkpoint, state) = match served {
             None => (Position::START, "not built by this version yet".to_owned()),
             Some((checkpoint, Some((position, reason)))) => {
@@ -103,28 +124,67 @@ async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
     let mut out = io::stdout().lock();
     let mut stopped = 0;
     for one in rebuilt {
-        match one.fault {
+        match one.failure {
             None => writeln!(out, "{}: rebuilt", one.name)?,
-            Some((position, reason)) => {
+            Some(reason) => {
                 stopped += 1;
-                writeln!(
-                    out,
-                    "{}: stays as it was; the event at position {position} cannot be taken: {reason}",
-                    one.name
-                )?;
+                writeln!(out, "{}: stays as it was; {reason}", one.name)?;
             }
         }
     }
     if stopped > 0 { Err(format!("{stopped} read models could not be rebuilt").into()) } else { Ok(()) }
 }
 
+async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
+    let data = settings.load()?.data;
+    let log = open_alone(&data).await?;
+    let models = ReadModels::open(&data).await?;
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let given_up = daybook_projections::cancel(&models, &daybook_projections::all(), is_wanted).await?;
+    models.close().await;
+    log.close().await;
+    let mut out = io::stdout().lock();
+    for name in &given_up {
+        writeln!(out, "{name}: its rebuild is given up")?;
+    }
+    if given_up.is_empty() {
+        writeln!(out, "nothing is being rebuilt")?;
+    }
+    Ok(())
+}
+
+async fn resume(settings: &SettingsArgs) -> Outcome {
+    let data = settings.load()?.data;
+    let log = open_alone(&data).await?;
+    let models = ReadModels::open(&data).await?;
+    let all = daybook_projections::all();
+    let (told, progress) = slowest("catching up", log.head(), &all);
+    let reached = daybook_projections::catch_up(&log, &models, all, told).await?;
+    progress.end();
+    models.close().await;
+    log.close().await;
+    let mut out = io::stdout().lock();
+    let mut stopped = 0;
+    for status in reached.status() {
+        match status.state {
+            ProjectionState::Faulted { position, reason } => {
+                stopped += 1;
+                writeln!(out, "{}: stops at the event at position {position}: {reason}", status.name)?;
+            }
+            _ => writeln!(out, "{}: at position {}", status.name, status.checkpoint)?,
+        }
+    }
+    if stopped > 0 { Err(format!("{stopped} projections cannot go on").into()) } else { Ok(()) }
+}
+
 /// The data folder's log, for this process alone.
 async fn open_alone(data: &std::path::Path) -> Result<Log, Box<dyn Error + Send + Sync>> {
     match Log::open(data).await {
         Ok(log) => Ok(log),
-        Err(error @ OpenError::InUse(_)) => {
-            Err(format!("{error}; ask the running server: POST /api/v1/projections/NAME/rebuild").into())
-        }
+        Err(error @ OpenError::InUse(_)) => Err(format!(
+            "{error}; ask the running server: POST /api/v1/projections/NAME/rebuild, rebuild/cancel or resume"
+        )
+        .into()),
         Err(error) => Err(error.into()),
     }
 }

@@ -71,6 +71,8 @@ enum ProjectionStateName {
 /// A read model that is built from nothing beside the one that is served.
 #[derive(Serialize, ToSchema)]
 pub struct Rebuild {
+    /// It begins when the rebuilds under way have ended.
+    waiting: bool,
     /// The last position applied.
     checkpoint: u64,
     /// How much of the log that is: 0 to 100.
@@ -119,6 +121,7 @@ impl Projection {
 impl From<RebuildStatus> for Rebuild {
     fn from(status: RebuildStatus) -> Self {
         Self {
+            waiting: status.is_waiting,
             checkpoint: status.checkpoint.get(),
             percent: status.percent,
             eta_seconds: status.eta.map(|eta| eta.as_secs_f64()),

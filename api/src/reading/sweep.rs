@@ -25,7 +25,7 @@ pub fn start(app: App, idle: Duration, every: Duration) -> JoinHandle<()> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match sweep(&app, idle).await {
+            match sweep(&app.clone(), idle).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "ended reading sessions that were left"),
                 Err(error) => {

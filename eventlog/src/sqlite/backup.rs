@@ -12,6 +12,7 @@ use rusqlite::{
     ffi,
 };
 use tempfile::NamedTempFile;
+use tokio::sync::oneshot;
 
 use super::{
     FolderInUse, LOG_FILE, OpenError, lock, schema,
@@ -152,7 +153,7 @@ pub enum Restoring {
 /// when it is whole and on disk; until then it lies beside under another one, which ends in `.partial`. While it runs,
 /// the WAL of a server grows by what is written meanwhile. `progress` is called with the pages done and in all.
 ///
-/// Answers the last event of the copy.
+/// Answers the last event of the copy. Who no longer waits for it wants no copy: it is given up, and nothing is left.
 ///
 /// # Errors
 /// [`BackupError`]; nothing is left of the copy then.
@@ -162,12 +163,13 @@ pub async fn backup(
     progress: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<Anchor, BackupError> {
     let (from, file) = (folder.join(LOG_FILE), file.to_owned());
+    let (asked, _waiting) = Asked::new();
     let run = move || {
         let copy = Copy::new(&from, &file)?;
         if fs::symlink_metadata(&file).is_ok() {
             return Err(BackupError::Exists { path: file });
         }
-        let (anchor, temporary) = copy.make(progress)?;
+        let (anchor, temporary) = copy.make(&asked, progress)?;
         let on_file = |source| BackupError::Target { path: file.clone(), source };
         temporary.persist(&file).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => BackupError::Exists { path: file.clone() },
@@ -184,7 +186,7 @@ pub async fn backup(
 /// verified and synced, and only then it gets its name: whenever this is interrupted, there is no log or a whole one.
 /// `file` is best one that [`backup`] made; a whole file that SQLite's own tools made will do.
 ///
-/// Answers the last event of the restored log.
+/// Answers the last event of the restored log. Who no longer waits for it wants no log: it does not get its place.
 ///
 /// # Errors
 /// [`RestoreError`]; the folder is as it was then, except that a log without events may be gone.
@@ -194,12 +196,18 @@ pub async fn restore(
     progress: impl FnMut(Restoring) + Send + 'static,
 ) -> Result<Anchor, RestoreError> {
     let (file, folder) = (file.to_owned(), folder.to_owned());
-    tokio::task::spawn_blocking(move || restore_blocking(&file, &folder, progress))
+    let (asked, _waiting) = Asked::new();
+    tokio::task::spawn_blocking(move || restore_blocking(&file, &folder, &asked, progress))
         .await
         .unwrap_or(Err(RestoreError::Interrupted))
 }
 
-fn restore_blocking(file: &Path, folder: &Path, mut progress: impl FnMut(Restoring)) -> Result<Anchor, RestoreError> {
+fn restore_blocking(
+    file: &Path,
+    folder: &Path,
+    asked: &Asked,
+    mut progress: impl FnMut(Restoring),
+) -> Result<Anchor, RestoreError> {
     let target = folder.join(LOG_FILE);
     let in_folder = |source| RestoreError::Folder { path: folder.to_owned(), source };
     // Looked at before the folder is made.
@@ -211,7 +219,7 @@ fn restore_blocking(file: &Path, folder: &Path, mut progress: impl FnMut(Restori
         other => RestoreError::Copy(other.into()),
     })?;
     refuse_occupied(&target)?;
-    let (anchor, temporary) = copy.make(|done, total| progress(Restoring::Copying { done, total }))?;
+    let (anchor, temporary) = copy.make(asked, |done, total| progress(Restoring::Copying { done, total }))?;
     let verified = verify_blocking(temporary.path(), Some(anchor), |checked, head| {
         progress(Restoring::Verifying { checked, head });
     });
@@ -220,6 +228,7 @@ fn restore_blocking(file: &Path, folder: &Path, mut progress: impl FnMut(Restori
     if !verified.is_sound() {
         return Err(RestoreError::Damaged { path: file.to_owned(), verified: Box::new(verified) });
     }
+    asked.still()?;
     // What is left of a log without events goes with it: its WAL must not meet the new file.
     for name in companions(&target).iter().chain([&target]) {
         match fs::remove_file(name) {
@@ -259,6 +268,21 @@ fn refuse_occupied(target: &Path) -> Result<(), RestoreError> {
     }
 }
 
+/// Whether somebody still waits for what is being made: a thread that copies is not stopped otherwise.
+struct Asked(oneshot::Sender<()>);
+
+impl Asked {
+    /// The second one is for whoever waits, to be dropped by them.
+    fn new() -> (Self, oneshot::Receiver<()>) {
+        let (asked, waiting) = oneshot::channel();
+        (Self(asked), waiting)
+    }
+
+    fn still(&self) -> Result<(), BackupError> {
+        if self.0.is_closed() { Err(BackupError::Interrupted) } else { Ok(()) }
+    }
+}
+
 /// The files that may lie beside a database's.
 fn companions(path: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|suffix| {
@@ -285,7 +309,7 @@ impl Copy {
     }
 
     /// Copies everything to a file beside `path`, which is synced, and removed when it is dropped.
-    fn make(&self, progress: impl FnMut(u64, u64)) -> Result<(Anchor, Temporary), BackupError> {
+    fn make(&self, asked: &Asked, progress: impl FnMut(u64, u64)) -> Result<(Anchor, Temporary), BackupError> {
         let on_file = |source: io::Error| match source.kind() {
             io::ErrorKind::StorageFull => BackupError::Full { path: self.path.clone() },
             _ => BackupError::Target { path: self.path.clone(), source },
@@ -296,16 +320,19 @@ impl Copy {
         let like = fs::metadata(&self.from).map_err(on_file)?.permissions();
         let temporary = builder.permissions(like).tempfile_in(folder_of(&self.path)).map_err(on_file)?;
         let temporary = Temporary::new(temporary);
-        let anchor =
-            self.copy_pages(temporary.path(), progress).map_err(|source| match source.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => BackupError::Full { path: self.path.clone() },
-                _ => BackupError::Copy { from: self.from.clone(), path: self.path.clone(), source },
-            })?;
+        let copied = self.copy_pages(temporary.path(), asked, progress);
+        // Whatever the engine says of a copy that was given up, that is the reason.
+        asked.still()?;
+        let anchor = copied.map_err(|source| match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => BackupError::Full { path: self.path.clone() },
+            _ => BackupError::Copy { from: self.from.clone(), path: self.path.clone(), source },
+        })?;
         temporary.file.as_file().sync_all().map_err(on_file)?;
+        asked.still()?;
         Ok((anchor, temporary))
     }
 
-    fn copy_pages(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<Anchor> {
+    fn copy_pages(&self, to: &Path, asked: &Asked, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<Anchor> {
         let open =
             || Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         // While this transaction is open, what is copied stays as it is, and no write makes the copy start again.
@@ -322,7 +349,10 @@ impl Copy {
             progress(number(pages.pagecount - pages.remaining), number(pages.pagecount));
             match step {
                 StepResult::Done => break,
-                StepResult::More => {}
+                StepResult::More if asked.still().is_ok() => {}
+                StepResult::More => {
+                    return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None));
+                }
                 // Nobody else knows the copy, and the source is not written by this connection.
                 _ => return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)),
             }

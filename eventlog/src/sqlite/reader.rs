@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{checksum, schema};
 use crate::{
-    Anchor, Direction, EventRef, Filter, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
+    Anchor, Direction, EventRef, Filter, Position, READ_BYTES_MAX, ReadError, RequestKey, Snapshot, StoredAnswer,
+    StreamId, Version,
     append::Answer,
     log::{KeyLookup, Scan},
 };
@@ -115,13 +116,19 @@ pub(crate) struct ReadConnection {
 }
 
 impl ReadConnection {
-    /// Visits the wanted events of `scan` until `visit` breaks; answers the position up to which everything wanted
-    /// has been visited.
+    /// Visits the wanted events of `scan` until `visit` breaks or [`READ_BYTES_MAX`] are reached; answers the position
+    /// up to which everything wanted has been visited.
     pub(crate) fn scan(
         &self,
         scan: &Scan,
         mut visit: impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Position, ReadError> {
+        let mut bytes = 0;
+        let mut visit = |event: &EventRef<'_>| {
+            bytes += event.data.len() + event.metadata.len();
+            let flow = visit(event);
+            if bytes < READ_BYTES_MAX { flow } else { ControlFlow::Break(()) }
+        };
         let head = self.head()?;
         match scan.direction {
             Direction::Forward => self.scan_up(&Scan { until: scan.until.min(head), ..scan.clone() }, &mut visit),
@@ -404,7 +411,8 @@ impl ReadConnection {
         Ok((low < end).then_some(low.cast_unsigned()))
     }
 
-    /// Visits the events in `(after, last]`, either way; `seen` is set when the visit ended before the range did.
+    /// Visits the events in `(after, last]`, either way; `seen` is set when no further event may be visited, be it
+    /// that the last one was also the last of the range.
     fn visit_range(
         &self,
         direction: Direction,
@@ -413,16 +421,16 @@ impl ReadConnection {
         kinds: Option<&HashSet<i64>>,
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Visited, ReadError> {
-        let (order, end) = match direction {
-            Direction::Forward => ("ORDER BY position", last),
-            Direction::Backward => ("ORDER BY position DESC", after.plus(1)),
+        let order = match direction {
+            Direction::Forward => "ORDER BY position",
+            Direction::Backward => "ORDER BY position DESC",
         };
         let mut events =
             self.connection.prepare_cached(&format!("{COLUMNS} WHERE position > ?1 AND position <= ?2 {order}"))?;
         let mut visited = 0;
         let range = (after.to_sql(), last.to_sql());
-        let stopped = self.visit_rows(&mut events, range, kinds, limit, &mut visited, visit)?;
-        Ok(Visited { events: visited, seen: stopped.filter(|stopped| *stopped != end) })
+        let seen = self.visit_rows(&mut events, range, kinds, limit, &mut visited, visit)?;
+        Ok(Visited { events: visited, seen })
     }
 
     fn visit_rows(

@@ -11,6 +11,7 @@ pub mod expectations;
 pub mod filters;
 pub mod idempotency;
 pub mod imports;
+pub mod large;
 pub mod model;
 pub mod order;
 pub mod reads;
@@ -109,6 +110,8 @@ macro_rules! conformance {
                 an_import_wakes_those_who_wait, an_import_survives_a_hard_stop,
                 what_does_not_go_on_is_refused_whole_and_named, an_import_has_bounds,
                 imported_ids_that_do_not_rise_are_new_or_refused;
+            large: pages_of_large_events_equal_the_model, parts_with_large_events_come_as_several_values,
+                large_events_that_end_their_blocks_are_bounded_too;
             repository: twenty_parallel_deciders_lose_nothing, dropped_futures_leave_no_stale_state,
                 a_conflict_by_another_repository_is_decided_anew, two_repositories_lose_nothing,
                 a_rejection_never_rests_on_an_old_state, nothing_to_do_never_rests_on_an_old_state,

@@ -353,3 +353,32 @@ async fn a_file_that_other_tools_made_is_restored() {
     let second = restore(&place.path().join(LOG_FILE), &place.path().join("data2"), |_| ()).await.unwrap();
     assert_eq!(second, anchor);
 }
+
+#[tokio::test]
+async fn a_copy_that_nobody_waits_for_any_more_leaves_nothing() {
+    let (folder, log) = written_log(200).await;
+    log.close().await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("daybook.backup");
+    let (began, beginning) = tokio::sync::oneshot::channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let mut began = Some(began);
+    let copying = backup(folder.path(), &file, move |_, _| {
+        if let Some(began) = began.take() {
+            began.send(()).unwrap();
+            wait.recv().unwrap();
+        }
+    });
+    tokio::select! {
+        copied = copying => panic!("it was held up: {copied:?}"),
+        began = beginning => began.unwrap(),
+    }
+    assert_eq!(names(place.path()).len(), 1, "the copy that is being made");
+    go_on.send(()).unwrap();
+    let given_up = async {
+        while !names(place.path()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    crate::conformance::within_a_minute(given_up).await;
+}

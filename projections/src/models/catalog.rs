@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use daybook_eventlog::Position;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
 use super::{ReadModelsError, options};
@@ -72,8 +72,9 @@ impl Catalog {
 
     /// Opens the catalog in `folder`, or makes it.
     pub(crate) async fn open(folder: &Path) -> Result<Self, ReadModelsError> {
-        let mut connection =
-            SqliteConnection::connect_with(&options(&Self::file(folder)).create_if_missing(true)).await?;
+        // Files are removed because of what it says: it is on the disk before.
+        let options = options(&Self::file(folder)).create_if_missing(true).synchronous(SqliteSynchronous::Full);
+        let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_catalog.sql"))
             .execute(&mut connection)
             .await?;
@@ -123,7 +124,7 @@ impl Catalog {
         projection: &dyn Projection,
         state: CopyState,
     ) -> Result<CopyId, ReadModelsError> {
-        // Old generations may be gone, but their numbers do not come again while one of them is left.
+        // Numbers come again when their copies are gone.
         let generation: i64 = sqlx::query_scalar(
             "INSERT INTO copies (name, generation, version, state)
              SELECT $1, coalesce(max(generation), 0) + 1, $2, $3 FROM copies WHERE name = $1 RETURNING generation",
@@ -138,15 +139,19 @@ impl Catalog {
 
     /// From now on `id` is the one of its name that is served.
     pub(crate) async fn serve(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
-        sqlx::query(
+        let served = sqlx::query(
             "UPDATE copies SET state = CASE WHEN generation = $2 THEN 'served' ELSE 'retired' END
-             WHERE name = $1 AND (generation = $2 OR state = 'served')",
+             WHERE name = $1 AND (generation = $2 OR state = 'served')
+             AND EXISTS (SELECT 1 FROM copies WHERE name = $1 AND generation = $2)",
         )
         .bind(&id.name)
         .bind(id.generation)
         .execute(&mut self.connection)
         .await?;
-        Ok(())
+        match served.rows_affected() {
+            0 => Err(ReadModelsError::Corrupt(format!("the catalog has no copy {} of {}", id.generation, id.name))),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) async fn remove(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {

@@ -1,6 +1,6 @@
 //! One copy of a projection's tables: a file with one connection that writes it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use daybook_eventlog::Position;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -26,7 +26,11 @@ pub(crate) struct ProjectionCopy {
 impl ProjectionCopy {
     /// Opens the copy's file in `folder`, or makes it with the projection's tables.
     pub(crate) async fn open(folder: &Path, id: CopyId, projection: &dyn Projection) -> Result<Self, ReadModelsError> {
-        let options = options(&id.file(folder)).create_if_missing(true).pragma("cache_size", "-32768");
+        // Nobody else writes it; a foreign lock is waited out by whoever writes, not here.
+        let options = options(&id.file(folder))
+            .create_if_missing(true)
+            .busy_timeout(Duration::from_secs(1))
+            .pragma("cache_size", "-32768");
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_copy.sql"))
             .execute(&mut connection)
@@ -60,7 +64,7 @@ impl ProjectionCopy {
             roll_back(&mut self.connection).await;
             begin(&mut self.connection).await?;
         }
-        let written = write_rows(&mut self.connection, changes, checkpoint).await;
+        let written = write_rows(&mut self.connection, changes, checkpoint, self.stored.position).await;
         match &written {
             Ok(()) => self.stored = checkpoint.clone(),
             Err(_) => roll_back(&mut self.connection).await,
@@ -71,7 +75,9 @@ impl ProjectionCopy {
     /// Folds the write-ahead log into the file and closes it.
     pub(crate) async fn close(mut self) {
         roll_back(&mut self.connection).await;
-        if let Err(error) = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await {
+        // Somebody who reads the file may be in the way: not worth waiting for.
+        let fold = "PRAGMA busy_timeout = 500; PRAGMA wal_checkpoint(TRUNCATE)";
+        if let Err(error) = sqlx::raw_sql(fold).execute(&mut self.connection).await {
             tracing::warn!(%error, "a read model's WAL could not be folded into its file; the next start does it");
         }
         // A connection that cannot be closed cleanly ends with the process.
@@ -96,6 +102,7 @@ async fn write_rows(
     connection: &mut SqliteConnection,
     changes: &Changes,
     checkpoint: &Checkpoint,
+    before: Position,
 ) -> Result<(), ReadModelsError> {
     for change in &changes.0 {
         for (sql, values) in change.statements() {
@@ -113,12 +120,18 @@ async fn write_rows(
         }
     }
     let (position, reason) = checkpoint.fault.clone().unzip();
-    sqlx::query("UPDATE checkpoint SET position = $1, fault_position = $2, fault_reason = $3")
+    // Rows may add up: what another writer has applied must not be applied again.
+    let sql = "UPDATE checkpoint SET position = $1, fault_position = $2, fault_reason = $3 WHERE position = $4";
+    let moved = sqlx::query(sql)
         .bind(checkpoint.position.get().cast_signed())
         .bind(position.map(|position| position.get().cast_signed()))
         .bind(reason)
+        .bind(before.get().cast_signed())
         .execute(&mut *connection)
         .await?;
+    if moved.rows_affected() != 1 {
+        return Err(ReadModelsError::Corrupt(format!("somebody else has moved a checkpoint from {before}")));
+    }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ mod rows;
 use std::{
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
@@ -62,14 +62,40 @@ pub enum ReadModelsError {
     Corrupt(String),
 }
 
+impl ReadModelsError {
+    /// Whether what is in the way may pass by itself: a full disk, a busy file. Trying again would not help otherwise.
+    pub(crate) fn may_pass(&self) -> bool {
+        /// SQLite's primary result codes BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL.
+        const OF_THE_MOMENT: [i32; 8] = [5, 6, 7, 9, 10, 13, 14, 15];
+        match self {
+            Self::Storage(sqlx::Error::Database(error)) => {
+                let code = error.code().and_then(|code| code.parse::<i32>().ok());
+                code.is_some_and(|code| OF_THE_MOMENT.contains(&(code & 0xff)))
+            }
+            Self::Storage(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) | Self::Folder { .. } | Self::Log(_) => true,
+            Self::Storage(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
 /// The read models' tables. Cheap to clone.
-#[derive(Clone)]
-pub struct ReadModels(Arc<Folder>);
+pub struct ReadModels {
+    folder: Arc<Folder>,
+    pinned: RwLock<Option<Reading>>,
+}
+
+impl Clone for ReadModels {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.folder))
+    }
+}
 
 struct Folder {
     path: PathBuf,
     catalog: Mutex<Catalog>,
     reading: RwLock<Reading>,
+    /// What was served before, as long as somebody reads it.
+    earlier: std::sync::Mutex<Vec<Weak<Served>>>,
 }
 
 /// Connections to the copies that are served at this moment; while one is held, they stay there.
@@ -122,24 +148,41 @@ impl ReadModels {
         let mut copies: Vec<CopyId> = catalog.entries().await?.into_iter().filter_map(served).collect();
         copies.retain(|copy| copy.file(&path).exists());
         let reading = RwLock::new(reading(&path, copies));
-        Ok(Self(Arc::new(Folder { path, catalog: Mutex::new(catalog), reading })))
+        let folder = Folder { path, catalog: Mutex::new(catalog), reading, earlier: std::sync::Mutex::default() };
+        Ok(Self::of(Arc::new(folder)))
+    }
+
+    fn of(folder: Arc<Folder>) -> Self {
+        Self { folder, pinned: RwLock::default() }
+    }
+
+    /// From now on this clone asks the copies that are served at this moment, also when others take over meanwhile:
+    /// so that all that one request asks is answered by the same ones.
+    pub fn pin(&self) {
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = Some(self.served());
     }
 
     /// Connections for queries.
     #[must_use]
     pub fn pool(&self) -> Reading {
-        self.0.reading.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let pinned = self.pinned.read().unwrap_or_else(PoisonError::into_inner).clone();
+        pinned.unwrap_or_else(|| self.served())
+    }
+
+    /// Connections to what is served now.
+    fn served(&self) -> Reading {
+        self.folder.reading.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.folder.path
     }
 
     /// Closes the connections of readers.
     pub async fn close(&self) {
-        self.pool().close().await;
+        self.served().close().await;
     }
 
     /// The copies of `projections` that are to be served: those of the catalog, or new ones where there is none of
@@ -149,40 +192,13 @@ impl ReadModels {
         projections: &[Arc<dyn Projection>],
         (first_event, head): (Option<Uuid>, Position),
     ) -> Result<Vec<ProjectionCopy>, ReadModelsError> {
-        let mut catalog = self.0.catalog.lock().await;
+        let mut catalog = self.folder.catalog.lock().await;
         if !catalog.is_of(first_event).await? || self.is_ahead_of(&mut catalog, head).await? {
             tracing::warn!("the read models were built from another log: building them anew");
             catalog.clear().await?;
             catalog.is_of(first_event).await?;
         }
-        let mut entries = catalog.entries().await?;
-        let mut served = Vec::with_capacity(projections.len());
-        for projection in projections {
-            let of_this = |entry: &&Entry| {
-                entry.id.name == projection.name()
-                    && entry.version == projection.version()
-                    && entry.state != CopyState::Building
-            };
-            // A served one before retired ones: an older build finds its copy while a newer one is still being built.
-            let best = entries
-                .iter()
-                .filter(of_this)
-                .max_by_key(|entry| (entry.state == CopyState::Served, entry.id.generation));
-            let id = match best {
-                Some(entry) => entry.id.clone(),
-                None => {
-                    tracing::info!(projection = projection.name(), version = projection.version(), "making its tables");
-                    catalog.add(&**projection, CopyState::Retired).await?
-                }
-            };
-            let copy = ProjectionCopy::open(&self.0.path, id, &**projection).await?;
-            if best.is_none_or(|entry| entry.state != CopyState::Served) {
-                catalog.serve(&copy.id).await?;
-            }
-            served.push(copy);
-        }
-        entries = catalog.entries().await?;
-        for entry in &entries {
+        for entry in catalog.entries().await? {
             let known = projections.iter().find(|projection| projection.name() == entry.id.name);
             // What is left of projections that are no more, and what was being built by another version.
             let is_stale =
@@ -191,22 +207,87 @@ impl ReadModels {
                 catalog.remove(&entry.id).await?;
             }
         }
-        self.sweep(&catalog.entries().await?);
+        let entries = catalog.entries().await?;
+        self.sweep(&entries);
+        let mut served = Vec::with_capacity(projections.len());
+        for projection in projections {
+            served.push(self.open_served(&mut catalog, &entries, &**projection).await?);
+        }
         drop(catalog);
-        self.swap(served.iter().map(|copy| copy.id.clone()).collect());
+        drop(self.swap(served.iter().map(|copy| copy.id.clone()).collect()));
+        // What cannot be read is better known now than at the first request.
+        drop(self.served().acquire().await?);
         Ok(served)
+    }
+
+    /// The copy that is served from now on.
+    async fn open_served(
+        &self,
+        catalog: &mut Catalog,
+        entries: &[Entry],
+        projection: &dyn Projection,
+    ) -> Result<ProjectionCopy, ReadModelsError> {
+        let of_this = |entry: &&Entry| {
+            entry.id.name == projection.name()
+                && entry.version == projection.version()
+                && entry.state != CopyState::Building
+        };
+        // A served one before retired ones: an older build finds its copy while a newer one is still being built.
+        let preferred = |entry: &&Entry| (entry.state == CopyState::Served, entry.id.generation);
+        if let Some(entry) = entries.iter().filter(of_this).max_by_key(preferred) {
+            match ProjectionCopy::open(&self.folder.path, entry.id.clone(), projection).await {
+                Ok(copy) => {
+                    if entry.state != CopyState::Served {
+                        catalog.serve(&copy.id).await?;
+                    }
+                    return Ok(copy);
+                }
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        projection = projection.name(),
+                        "its file is damaged: building it anew"
+                    );
+                    catalog.remove(&entry.id).await?;
+                    self.remove_files(&entry.id)?;
+                }
+            }
+        }
+        tracing::info!(projection = projection.name(), version = projection.version(), "making its tables");
+        // Not served before its tables are there.
+        let id = self.new_copy(catalog, projection, CopyState::Retired).await?;
+        let copy = ProjectionCopy::open(&self.folder.path, id, projection).await?;
+        catalog.serve(&copy.id).await?;
+        Ok(copy)
+    }
+
+    async fn new_copy(
+        &self,
+        catalog: &mut Catalog,
+        projection: &dyn Projection,
+        state: CopyState,
+    ) -> Result<CopyId, ReadModelsError> {
+        let id = catalog.add(projection, state).await?;
+        // A crash may have left the file of an older copy with this number: a new one begins with nothing.
+        self.remove_files(&id)?;
+        Ok(id)
+    }
+
+    /// Notes which log the copies are of, once it has an event.
+    pub(crate) async fn note_source(&self, first_event: Uuid) -> Result<(), ReadModelsError> {
+        self.folder.catalog.lock().await.is_of(Some(first_event)).await.map(drop)
     }
 
     /// A copy is further than the log: it belongs to another one, or to a future that was restored away.
     async fn is_ahead_of(&self, catalog: &mut Catalog, head: Position) -> Result<bool, ReadModelsError> {
         for entry in catalog.entries().await? {
-            let file = entry.id.file(&self.0.path);
-            if file.exists() {
-                let mut connection = connect(&file).await?;
-                let stored = copy::checkpoint(&mut connection).await.unwrap_or_default();
-                if stored.is_some_and(|stored| stored.position > head) {
-                    return Ok(true);
-                }
+            // One that cannot be read says nothing here, and is dealt with when it is opened.
+            if let Ok(mut connection) = connect(&entry.id.file(&self.folder.path)).await
+                && let Ok(Some(stored)) = copy::checkpoint(&mut connection).await
+                && stored.position > head
+            {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -214,13 +295,13 @@ impl ReadModels {
 
     /// Removes files that the catalog knows nothing of: what a crash left behind.
     fn sweep(&self, entries: &[Entry]) {
-        let known: Vec<PathBuf> = entries.iter().map(|entry| entry.id.file(&self.0.path)).collect();
-        let catalog = Catalog::file(&self.0.path);
-        for file in std::fs::read_dir(&self.0.path).into_iter().flatten().flatten() {
+        let catalog = Catalog::file(&self.folder.path);
+        let known: Vec<PathBuf> =
+            entries.iter().map(|entry| entry.id.file(&self.folder.path)).chain([catalog]).collect();
+        for file in std::fs::read_dir(&self.folder.path).into_iter().flatten().flatten() {
             let path = file.path();
             let is_ours = known
                 .iter()
-                .chain([&catalog])
                 .any(|known| path.as_os_str().as_encoded_bytes().starts_with(known.as_os_str().as_encoded_bytes()));
             if !is_ours && let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(file = %path.display(), %error, "what an old copy left behind could not be removed");
@@ -233,7 +314,7 @@ impl ReadModels {
         &self,
         projections: &[Arc<dyn Projection>],
     ) -> Result<Vec<(Arc<dyn Projection>, CopyId)>, ReadModelsError> {
-        let entries = self.0.catalog.lock().await.entries().await?;
+        let entries = self.folder.catalog.lock().await.entries().await?;
         let building = entries.into_iter().filter(|entry| entry.state == CopyState::Building).filter_map(|entry| {
             let projection = projections.iter().find(|projection| projection.name() == entry.id.name)?;
             Some((Arc::clone(projection), entry.id))
@@ -243,7 +324,8 @@ impl ReadModels {
 
     /// A copy to be built beside the one that is served.
     pub(crate) async fn begin_beside(&self, projection: &dyn Projection) -> Result<CopyId, ReadModelsError> {
-        self.0.catalog.lock().await.add(projection, CopyState::Building).await
+        let mut catalog = self.folder.catalog.lock().await;
+        self.new_copy(&mut catalog, projection, CopyState::Building).await
     }
 
     /// The writing end of a copy that the catalog knows.
@@ -252,34 +334,31 @@ impl ReadModels {
         id: CopyId,
         projection: &dyn Projection,
     ) -> Result<ProjectionCopy, ReadModelsError> {
-        ProjectionCopy::open(&self.0.path, id, projection).await
+        ProjectionCopy::open(&self.folder.path, id, projection).await
     }
 
     /// `id` is served from now on: queries that begin after this see it and nothing of the one before, those under
     /// way see the one before and nothing of it.
     pub(crate) async fn take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        self.0.catalog.lock().await.serve(id).await?;
-        let mut copies = self.pool().0.copies.clone();
+        self.folder.catalog.lock().await.serve(id).await?;
+        let mut copies = self.served().0.copies.clone();
         match copies.iter_mut().find(|copy| copy.name == id.name) {
             Some(copy) => *copy = id.clone(),
             None => copies.push(id.clone()),
         }
-        let before = self.swap(copies);
+        drop(self.swap(copies));
         let models = self.clone();
         let name = id.name.clone();
-        tokio::spawn(async move {
-            while Arc::strong_count(&before.0) > 1 {
-                tokio::time::sleep(RETIRED_LOOK_EVERY).await;
-            }
-            before.close().await;
-            models.forget_retired(&name).await;
-        });
+        tokio::spawn(async move { models.forget_retired(&name).await });
         Ok(())
     }
 
-    /// Removes the copies of `name` that others have taken over from.
+    /// Removes the copies of `name` that others have taken over from, once nobody reads them any more.
     pub(crate) async fn forget_retired(&self, name: &str) {
-        let mut catalog = self.0.catalog.lock().await;
+        while self.is_earlier_read() {
+            tokio::time::sleep(RETIRED_LOOK_EVERY).await;
+        }
+        let mut catalog = self.folder.catalog.lock().await;
         let entries = catalog.entries().await.unwrap_or_default();
         let retired = entries.iter().filter(|entry| entry.id.name == name && entry.state == CopyState::Retired);
         for entry in retired {
@@ -287,33 +366,55 @@ impl ReadModels {
         }
     }
 
+    /// Whether somebody still reads what was served before the last take-over.
+    fn is_earlier_read(&self) -> bool {
+        let mut earlier = self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|served| served.strong_count() > 0);
+        !earlier.is_empty()
+    }
+
     /// Gives up a copy that was being built.
     pub(crate) async fn give_up(&self, id: &CopyId) {
-        let mut catalog = self.0.catalog.lock().await;
+        let mut catalog = self.folder.catalog.lock().await;
         self.throw_away(&mut catalog, id).await;
     }
 
+    /// Takes a copy out of the catalog: it does not come back, not even after a crash.
+    pub(crate) async fn forget(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        self.folder.catalog.lock().await.remove(id).await
+    }
+
+    /// Files first: there may be no room left to change the catalog. An entry without a file is a copy at the start.
     async fn throw_away(&self, catalog: &mut Catalog, id: &CopyId) {
-        if let Err(error) = catalog.remove(id).await {
-            tracing::warn!(copy = ?id, %error, "a copy stays in the catalog until the next start");
-            return;
+        if let Err(error) = self.remove_files(id) {
+            tracing::warn!(%error, "what is left of a copy goes at the next start");
         }
-        let file = id.file(&self.0.path);
-        for suffix in ["", "-wal", "-shm"] {
+        if let Err(error) = catalog.remove(id).await {
+            tracing::warn!(copy = ?id, %error, "a copy stays in the catalog");
+        }
+    }
+
+    fn remove_files(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        let file = id.file(&self.folder.path);
+        for suffix in ["-wal", "-shm", ""] {
             let mut name = file.clone().into_os_string();
             name.push(suffix);
             match std::fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(file = %file.display(), %error, "a copy's file stays until the next start");
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ReadModelsError::Folder { path: name.into(), source });
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn swap(&self, copies: Vec<CopyId>) -> Reading {
-        let fresh = reading(&self.0.path, copies);
-        std::mem::replace(&mut *self.0.reading.write().unwrap_or_else(PoisonError::into_inner), fresh)
+        let fresh = reading(&self.folder.path, copies);
+        let before =
+            std::mem::replace(&mut *self.folder.reading.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.0));
+        before
     }
 }
 
@@ -343,6 +444,7 @@ fn reading(folder: &Path, copies: Vec<CopyId>) -> Reading {
     let files: Arc<[String]> = copies.iter().map(|copy| copy.file(folder).to_string_lossy().into_owned()).collect();
     let pool = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
+        .acquire_timeout(BUSY_TIMEOUT)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -352,7 +454,7 @@ fn reading(folder: &Path, copies: Vec<CopyId>) -> Reading {
                 for (number, file) in files.iter().enumerate() {
                     let attach = format!("ATTACH DATABASE $1 AS copy_{number}");
                     sqlx::query(sqlx::AssertSqlSafe(attach)).bind(file).execute(&mut *connection).await?;
-                    let cache = format!("PRAGMA copy_{number}.cache_size = -4096");
+                    let cache = format!("PRAGMA copy_{number}.cache_size = -2048");
                     sqlx::raw_sql(sqlx::AssertSqlSafe(cache)).execute(&mut *connection).await?;
                 }
                 Ok(())

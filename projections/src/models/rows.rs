@@ -71,7 +71,7 @@ impl ReadModels {
 
     /// The copy of `projection` that the catalog says is served, if there is one of its version.
     pub(crate) async fn freeze(&self, projection: &dyn Projection) -> Result<Option<FrozenCopy>, ReadModelsError> {
-        let entries = self.0.catalog.lock().await.entries().await?;
+        let entries = self.folder.catalog.lock().await.entries().await?;
         let served = entries.into_iter().find(|entry| {
             entry.id.name == projection.name()
                 && entry.version == projection.version()
@@ -90,7 +90,7 @@ impl ReadModels {
     /// # Errors
     /// [`ReadModelsError`]
     pub async fn standings(&self, projections: &[Arc<dyn Projection>]) -> Result<Vec<Standing>, ReadModelsError> {
-        let entries = self.0.catalog.lock().await.entries().await?;
+        let entries = self.folder.catalog.lock().await.entries().await?;
         let mut standings = Vec::with_capacity(projections.len());
         for projection in projections {
             let (name, version) = (projection.name(), projection.version());
@@ -100,8 +100,10 @@ impl ReadModels {
                 if entry.state == CopyState::Retired || !file.exists() {
                     continue;
                 }
+                // A copy that has just begun, or is just being taken away, has no tables.
                 let mut connection = connect(&file).await?;
-                let Some(checkpoint) = copy::checkpoint(&mut connection).await? else { continue };
+                let stored = copy::checkpoint(&mut connection).await.unwrap_or_default();
+                let checkpoint = stored.unwrap_or(Checkpoint { position: Position::START, fault: None });
                 match entry.state {
                     CopyState::Served => standing.served = Some((checkpoint.position, checkpoint.fault)),
                     CopyState::Building | CopyState::Retired => standing.building = Some(checkpoint.position),
@@ -131,7 +133,7 @@ impl ReadModels {
 
     /// Where a copy lies.
     pub(crate) fn file(&self, id: &CopyId) -> PathBuf {
-        id.file(&self.0.path)
+        id.file(&self.folder.path)
     }
 }
 

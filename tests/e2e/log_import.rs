@@ -1,74 +1,24 @@
-//! The log written to a file, and a log made from one.
+//! A log made from an export.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
 use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamAppend};
-use daybook_projections::{ReadModels, all};
-use serde_json::Value;
+use daybook_projections::{READ_MODELS_FOLDER, ReadModels, all};
 use uuid::Uuid;
 
+use crate::log_export::{complaint, contents, export, exported, lines, output_of};
 use crate::support::{Place, Server, eventually, files, world};
-
-/// Standard output of a command that has to succeed.
-#[track_caller]
-fn output_of(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn complaint(output: &Output, code: i32) -> String {
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(text.contains("daybook: ") && !text.contains("panicked"), "{text}");
-    text
-}
-
-#[track_caller]
-fn export(place: &Place, args: &[&str]) -> String {
-    output_of(&place.run(&[&["log", "export"], args].concat()))
-}
 
 fn import(place: &Place, file: &Path) -> Output {
     place.run(&["log", "import", file.to_str().unwrap()])
 }
 
 /// `import -`, whose standard input is written by the test.
-fn import_from_pipe(place: &Place) -> Child {
+pub fn import_from_pipe(place: &Place) -> Child {
     place.command(&["log", "import", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn lines(export: &str) -> Vec<Value> {
-    export.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Every file below a folder but the lock, with what it holds.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.insert(path.clone(), Vec::new());
-            found.extend(contents(&path));
-        } else if path.file_name().unwrap() != "daybook.lock" {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-/// A stopped place with a little of everything in its log, and its export.
-async fn exported() -> (Place, String) {
-    let server = Server::start().await;
-    world::populate(&server).await;
-    let place = server.stop().await.place;
-    let export = export(&place, &[]);
-    assert!(export.lines().count() > 40 && export.ends_with("}\n"), "{export}");
-    (place, export)
 }
 
 async fn dump(data: &Path) -> Vec<String> {
@@ -146,109 +96,6 @@ async fn stored_json_is_kept_to_the_letter() {
 }
 
 #[tokio::test]
-async fn an_export_under_writes_is_a_gapless_beginning_of_the_log() {
-    let server = Server::start().await;
-    let place = server.place().clone();
-    let reader = server.reader();
-    reader.add_book().await;
-    let writer = tokio::spawn({
-        let reader = reader.clone();
-        async move {
-            for _ in 0..200 {
-                reader.add_book().await;
-            }
-        }
-    });
-    let mut exports = Vec::new();
-    while !writer.is_finished() {
-        let place = place.clone();
-        exports.push(tokio::task::spawn_blocking(move || export(&place, &[])).await.unwrap());
-    }
-    writer.await.unwrap();
-    let whole = export(&place, &[]);
-    assert_eq!(lines(&whole).len(), 201);
-    assert!(!exports.is_empty());
-    for (positions, export) in exports.iter().map(|export| (lines(export).len() as u64, export)) {
-        assert!(positions > 0 && whole.starts_with(export.as_str()));
-        assert_eq!(lines(export).last().unwrap()["position"], positions);
-    }
-}
-
-#[tokio::test]
-async fn an_export_holds_what_was_asked_for_and_nothing_else() {
-    let (place, whole) = exported().await;
-    let all = lines(&whole);
-    let position = |event: &Value| event["position"].as_u64().unwrap();
-    let kind = |event: &Value| event["type"].as_str().unwrap().to_owned();
-    let stream = |event: &Value| event["stream"].as_str().unwrap().to_owned();
-    let reader = all.iter().map(stream).find(|stream| stream.starts_with("reader-")).unwrap();
-    type Wanted<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
-    let by_reader: Wanted<'_> = Box::new(|event| stream(event) == reader && kind(event) == "ReadingSessionEnded");
-    let cases: [(Vec<&str>, Wanted<'_>); 6] = [
-        (vec!["--after", "7"], Box::new(|event| position(event) > 7)),
-        (vec!["--types", "BookAdded"], Box::new(|event| kind(event) == "BookAdded")),
-        (
-            vec!["--types", "BookAdded,ReadingSessionStarted", "--after", "3"],
-            Box::new(|event| {
-                position(event) > 3 && ["BookAdded", "ReadingSessionStarted"].contains(&kind(event).as_str())
-            }),
-        ),
-        (vec!["--category", "shop"], Box::new(|event| stream(event).starts_with("shop-"))),
-        (vec!["--stream", &reader, "--types", "ReadingSessionEnded"], by_reader),
-        (vec!["--after", "9223372036854775807"], Box::new(|_| false)),
-    ];
-    for (args, wanted) in cases {
-        let expected: Vec<&Value> = all.iter().filter(|event| wanted(event)).collect();
-        assert_eq!(lines(&export(&place, &args)).iter().collect::<Vec<_>>(), expected, "{args:?}");
-        assert!(!expected.is_empty() || args[1].len() > 10, "{args:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_file_is_only_replaced_when_that_was_asked_for() {
-    let (place, whole) = exported().await;
-    let out = place.file("log.ndjson", "precious");
-    let folder = out.parent().unwrap();
-    let to_file = ["log", "export", "--out", "log.ndjson"];
-    let before = contents(folder);
-    assert!(complaint(&place.run(&to_file), 2).contains("--force"));
-    assert_eq!(contents(folder), before);
-    let told = place.run(&[&to_file[..], &["--force"]].concat());
-    assert!(output_of(&told).is_empty(), "all of it is in the file");
-    assert!(String::from_utf8_lossy(&told.stderr).contains("events/s"), "{told:?}");
-    assert_eq!(fs::read_to_string(&out).unwrap(), whole);
-    assert_eq!(contents(folder).len(), before.len(), "nothing else is left");
-    assert!(complaint(&place.run(&["log", "export", "--out", ".", "--force"]), 2).contains("no file"));
-    complaint(&place.run(&["log", "export", "--out", "no/such/folder"]), 1);
-    let nowhere = Place::fresh();
-    assert!(complaint(&nowhere.run(&["log", "export"]), 1).contains("--data"));
-    assert!(!nowhere.data().exists());
-}
-
-#[tokio::test]
-async fn a_reader_of_the_pipe_may_leave() {
-    let place = Place::fresh();
-    let log = Log::open(place.data()).await.unwrap();
-    let event = || NewEvent {
-        id: Uuid::new_v4(),
-        event_type: "Noted".into(),
-        schema_version: 1,
-        data: format!("{:?}", "x".repeat(1_000)),
-        metadata: "{}".into(),
-        occurred_at: chrono::Utc::now(),
-    };
-    let events = (0..5_000).map(|_| event()).collect();
-    let part = StreamAppend { stream: "note-1".into(), expected: ExpectedVersion::Any, events };
-    log.append(Append { parts: vec![part], remember: None }).await.unwrap();
-    log.close().await;
-    let mut child = place.command(&["log", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut first = [0; 100];
-    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-#[tokio::test]
 async fn what_is_no_whole_export_is_refused_and_writes_nothing() {
     let (place, whole) = exported().await;
     let nth = |number: usize| whole.lines().nth(number - 1).unwrap();
@@ -308,7 +155,9 @@ async fn only_a_log_without_events_that_nobody_uses_is_filled() {
     assert!(complaint(&import(server.place(), &file), 1).contains("in use"));
     let empty = server.stop().await.place;
     // Read models of another log lie beside it.
-    fs::copy(place.data().join("read-models.sqlite3"), empty.data().join("read-models.sqlite3")).unwrap();
+    for (path, model) in contents(&place.data().join(READ_MODELS_FOLDER)) {
+        fs::write(empty.data().join(READ_MODELS_FOLDER).join(path.file_name().unwrap()), model).unwrap();
+    }
     output_of(&import(&empty, &file));
     assert_eq!(export(&empty, &[]), whole);
     files::assert_read_models_equal_a_rebuild(empty.data()).await;
@@ -316,13 +165,8 @@ async fn only_a_log_without_events_that_nobody_uses_is_filled() {
     assert!(dump(empty.data()).await == dump(place.data()).await);
 }
 
-#[tokio::test]
-async fn a_killed_import_leaves_no_log_and_the_next_one_cleans_up() {
-    let (_place, whole) = exported().await;
-    let copy = Place::fresh();
-    let mut killed = import_from_pipe(&copy);
-    // Enough for some chunks to be read; it waits for the rest.
-    killed.stdin.as_mut().unwrap().write_all(&whole.as_bytes()[..whole.len() - 10]).unwrap();
+/// Some chunks of lines that go on where `whole` ends.
+pub fn more_lines(whole: &str) -> Vec<u8> {
     let mut more = Vec::new();
     for (position, version) in (whole.lines().count() as u64 + 1..).zip(0..4_000_u64) {
         let id = Uuid::new_v4();
@@ -335,6 +179,17 @@ async fn a_killed_import_leaves_no_log_and_the_next_one_cleans_up() {
         )
         .unwrap();
     }
+    more
+}
+
+#[tokio::test]
+async fn a_killed_import_leaves_no_log_and_the_next_one_cleans_up() {
+    let (_place, whole) = exported().await;
+    let copy = Place::fresh();
+    let mut killed = import_from_pipe(&copy);
+    // Enough for some chunks to be read; it waits for the rest.
+    killed.stdin.as_mut().unwrap().write_all(&whole.as_bytes()[..whole.len() - 10]).unwrap();
+    let more = more_lines(&whole);
     let rest = [&whole.as_bytes()[whole.len() - 10..], &more].concat();
     killed.stdin.as_mut().unwrap().write_all(&rest).unwrap();
     let stage = copy.data().join("import.partial");
