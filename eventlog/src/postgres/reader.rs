@@ -10,29 +10,28 @@ mod pool;
 use std::ops::ControlFlow;
 
 pub(crate) use self::pool::ReadPool;
-use self::{
-    chunk::{Pace, Wanted},
-    pool::Lease,
-};
-use crate::{Direction, EventRef, Position, ReadError, Scan, engine::StreamRead};
+use self::{chunk::Wanted, pool::Lease};
+use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError, Scan, engine::StreamRead};
 
 /// Positions that a filtered read looks at first; each further look is at so many times more, until there is enough.
 const WINDOW_FIRST: u64 = 8_192;
 const WINDOW_GROWTH: u64 = 4;
 
 impl ReadPool {
-    /// Visits the wanted events of `scan`; answers the position up to which everything wanted has been visited.
+    /// Visits the wanted events of `scan` until `visit` breaks or [`READ_BYTES_MAX`] are reached; answers the position up
+    /// to which everything wanted has been visited.
     /// Nothing is read beyond the head that this node knows.
     pub(crate) async fn scan(
         &self,
         scan: &Scan,
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Position, ReadError> {
-        let mut left = scan.limit;
+        let (mut left, mut bytes) = (scan.limit, 0);
         let mut visit = |event: &EventRef<'_>| {
             left -= 1;
+            bytes += event.data.len() + event.metadata.len();
             match visit(event) {
-                ControlFlow::Continue(()) if left > 0 => ControlFlow::Continue(()),
+                ControlFlow::Continue(()) if left > 0 && bytes < READ_BYTES_MAX => ControlFlow::Continue(()),
                 _ => ControlFlow::Break(()),
             }
         };
@@ -138,9 +137,8 @@ impl ReadPool {
         (mut wanted, direction, mut limit): (Wanted, Direction, usize),
         visit: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Position>, ReadError> {
-        let mut pace = Pace::new();
         while limit > 0 {
-            let chunk = self.chunk(lease, &mut pace, (&wanted, direction, limit)).await?;
+            let chunk = self.chunk(lease, (&wanted, direction, limit)).await?;
             if let Some(stopped) = chunk.visit(visit)? {
                 return Ok(Some(stopped));
             }

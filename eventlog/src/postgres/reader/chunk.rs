@@ -1,6 +1,6 @@
 //! A piece of a read: fetched whole, then visited, so that a lost connection costs a try and no event is seen twice.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::atomic::Ordering};
 
 use futures::TryStreamExt;
 use sqlx::PgConnection;
@@ -11,14 +11,14 @@ use super::{
     names::NamesOf,
     pool::{Lease, ReadPool, Trouble},
 };
-use crate::{Direction, EventRef, Position, ReadError, postgres::error::StatementError};
+use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError, postgres::error::StatementError};
 
-/// Rows of the first piece of a read. What an event weighs is not known then.
-const ROWS_FIRST: usize = 2_048;
+/// Rows of a piece, while what an event weighs is not known, and at most.
+pub(super) const ROWS_FIRST: usize = 2_048;
 const ROWS_MAX: usize = 8_192;
 /// Bytes that a piece should have, and bytes after which it is cut off.
-const BYTES_WANTED: usize = 4 << 20;
-const BYTES_MAX: usize = 16 << 20;
+const BYTES_WANTED: usize = READ_BYTES_MAX / 2;
+const BYTES_MAX: usize = READ_BYTES_MAX;
 
 /// Which events. Numbers only: COPY takes no parameters.
 pub(super) enum Wanted {
@@ -70,38 +70,29 @@ pub(super) struct Chunk {
     pub(super) is_last: bool,
 }
 
-/// How large the pieces of one read are.
-pub(super) struct Pace {
-    rows: usize,
-}
-
-impl Pace {
-    pub(super) fn new() -> Self {
-        Self { rows: ROWS_FIRST }
-    }
-}
-
 impl ReadPool {
     /// The first events of `wanted`, at most `limit`, and no more than fit in memory comfortably.
     pub(super) async fn chunk(
         &self,
         lease: &mut Lease<'_>,
-        pace: &mut Pace,
         (wanted, direction, limit): (&Wanted, Direction, usize),
     ) -> Result<Chunk, ReadError> {
-        let asked = limit.min(pace.rows);
+        let asked = limit.min(self.pace.load(Ordering::Relaxed));
         let copy = wanted.copy(direction, asked);
         loop {
             match self.fetch(lease.connection().await?, &copy).await {
-                Ok((rows, names, cut_off)) => {
+                Ok((rows, names, other)) => {
                     lease.worked();
-                    if cut_off {
-                        lease.break_off();
+                    let is_last = other.is_none() && rows.len() < asked;
+                    if let Some(other) = other {
+                        lease.replace(other);
                     }
+                    // The next piece, be it of another read, is as large as suits events like these.
                     let bytes: usize = rows.iter().map(Row::bytes).sum();
                     let weight = bytes.checked_div(rows.len()).unwrap_or(0).max(1);
-                    pace.rows = (BYTES_WANTED / weight).clamp(1, ROWS_MAX);
-                    let is_last = !cut_off && rows.len() < asked;
+                    if !rows.is_empty() {
+                        self.pace.store((BYTES_WANTED / weight).clamp(1, ROWS_MAX), Ordering::Relaxed);
+                    }
                     return Ok(Chunk { rows, names, is_last });
                 }
                 Err(trouble) => lease.failed(trouble)?,
@@ -109,18 +100,18 @@ impl ReadPool {
         }
     }
 
-    async fn fetch(&self, connection: &mut PgConnection, copy: &str) -> Result<(Vec<Row>, NamesOf, bool), Trouble> {
+    /// With another connection to go on with, when this one still has the rest of a long answer to give.
+    async fn fetch(
+        &self,
+        connection: &mut PgConnection,
+        copy: &str,
+    ) -> Result<(Vec<Row>, NamesOf, Option<PgConnection>), Trouble> {
         let patience = self.connector.patience_for(BYTES_MAX);
         let fetched = timeout(patience, fetch_rows(connection, copy)).await;
         let (rows, cut_off) = fetched.map_err(|_| StatementError::NoAnswer(patience.as_millis()))??;
-        let names = if cut_off {
-            // This connection still has the rest of the answer to give.
-            let mut other = self.connector.connect("reader").await?;
-            self.names.of(&rows, &mut other, &self.connector).await?
-        } else {
-            self.names.of(&rows, connection, &self.connector).await?
-        };
-        Ok((rows, names, cut_off))
+        let mut other = if cut_off { Some(self.connector.connect("reader").await?) } else { None };
+        let names = self.names.of(&rows, other.as_mut().unwrap_or(connection), &self.connector).await?;
+        Ok((rows, names, other))
     }
 }
 

@@ -1,12 +1,13 @@
 //! A few connections that read.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize};
 
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     super::{connection::Connector, error::StatementError, head::Head},
+    chunk::ROWS_FIRST,
     names::Names,
 };
 use crate::{Position, ReadError};
@@ -16,6 +17,8 @@ pub(crate) struct ReadPool {
     pub(super) connector: Connector,
     pub(super) names: Arc<Names>,
     connections_max: usize,
+    /// Rows of the next piece of a read.
+    pub(super) pace: AtomicUsize,
     free: Mutex<Vec<PgConnection>>,
     permits: Semaphore,
     head: Weak<Head>,
@@ -58,7 +61,8 @@ impl ReadPool {
     pub(in super::super) fn new(connector: Connector, connections_max: usize, head: Weak<Head>) -> Self {
         let connections_max = connections_max.max(1);
         let permits = Semaphore::new(connections_max);
-        Self { connector, names: Arc::new(Names::new()), free: Mutex::default(), permits, connections_max, head }
+        let pace = AtomicUsize::new(ROWS_FIRST);
+        Self { connector, names: Arc::new(Names::new()), free: Mutex::default(), permits, connections_max, pace, head }
     }
 
     /// A pool of as many connections of its own, which knows the same names.
@@ -69,6 +73,7 @@ impl ReadPool {
             free: Mutex::default(),
             permits: Semaphore::new(self.connections_max),
             connections_max: self.connections_max,
+            pace: AtomicUsize::new(ROWS_FIRST),
             head,
         }
     }
@@ -142,9 +147,9 @@ impl Lease<'_> {
         self.is_fresh = false;
     }
 
-    /// Gives up a connection that is in the middle of something.
-    pub(super) fn break_off(&mut self) {
-        self.connection = None;
+    /// Goes on with another connection, and gives this one up, which is in the middle of something.
+    pub(super) fn replace(&mut self, other: PgConnection) {
+        self.connection = Some(other);
     }
 
     /// Hands the connection back.
