@@ -65,7 +65,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         ),
     }
     let log = Log::open(&settings.data).await?;
-    tracing::info!(file = %log.path().display(), head = %log.head(), "opened the log");
+    tracing::info!(place = log.place(), head = %log.head(), "opened the log");
     let models = ReadModels::open(&settings.data).await?;
     if options.check {
         log.close().await;

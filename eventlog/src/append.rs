@@ -66,7 +66,7 @@ impl Append {
             // A part may be empty; its name counts all the same.
             check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX).map_err(AppendError::Invalid)?;
             for event in &part.events {
-                check_event(event.id, &event.event_type, event.data.len() + event.metadata.len())
+                check_event(event.id, &event.event_type, [&event.data, &event.metadata])
                     .map_err(AppendError::Invalid)?;
             }
         }
@@ -77,11 +77,16 @@ impl Append {
 /// What breaks a bound of the log in an event of a stream, in words.
 pub(crate) fn check_recorded(event: &RecordedEvent) -> Result<(), String> {
     check_name("a stream's name", event.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
-    check_event(event.id, &event.event_type, event.data.len() + event.metadata.len())
+    check_event(event.id, &event.event_type, [&event.data, &event.metadata])
 }
 
-fn check_event(id: Uuid, event_type: &str, bytes: usize) -> Result<(), String> {
+fn check_event(id: Uuid, event_type: &str, texts: [&str; 2]) -> Result<(), String> {
     check_name("an event type's name", event_type, EVENT_TYPE_BYTES_MAX)?;
+    // No JSON has them, and not every engine can keep them.
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(format!("event {id} holds a NUL byte"));
+    }
+    let bytes = texts.map(str::len).iter().sum::<usize>();
     if bytes > EVENT_BYTES_MAX {
         return Err(format!("event {id} has {bytes} bytes, at most {EVENT_BYTES_MAX} are allowed"));
     }
@@ -91,6 +96,7 @@ fn check_event(id: Uuid, event_type: &str, bytes: usize) -> Result<(), String> {
 fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), String> {
     match name.len() {
         bytes if bytes == 0 || bytes > bytes_max => Err(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")),
+        _ if name.contains('\0') => Err(format!("{what} holds a NUL byte")),
         _ => Ok(()),
     }
 }
@@ -104,6 +110,12 @@ impl Append {
         ids.sort_unstable();
         ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     }
+}
+
+/// Equal as text or, for JSON that another writer spelt otherwise, by value.
+pub(crate) fn same_json(a: &str, b: &str) -> bool {
+    let parse = serde_json::from_str::<serde_json::Value>;
+    a == b || matches!((parse(a), parse(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Where the events of an append stand.
@@ -165,7 +177,7 @@ pub struct StoredAnswer {
     pub position: Position,
 }
 
-/// Why an append was not taken. Nothing of it was written.
+/// Why an append was not taken. Nothing of it was written, but for [`InDoubt`](Self::InDoubt).
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// The stream is not as the writer believed.
@@ -198,6 +210,13 @@ pub enum AppendError {
     /// No room on the disk; the log goes on when there is some again.
     #[error("no room left to write to the log")]
     StorageFull(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database could not be reached, or did not answer in time; try again shortly.
+    #[error("the log's database is not available")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database went away while it was told to commit, and did not come back in time to be asked: the append may
+    /// or may not have been written. The same events, or the same request key, sent again settle it.
+    #[error("the log's database went away in the middle of a commit: it is not known whether the append was written")]
+    InDoubt(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The engine failed.
     #[error("the log could not be written")]
     Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{Position, StreamId, Version};
 
-/// Why an import was not taken. Nothing of the call was written.
+/// Why an import was not taken. Nothing of the call was written, but for [`InDoubt`](Self::InDoubt).
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ImportError {
     /// An event cannot stand where it says.
@@ -29,6 +29,12 @@ pub enum ImportError {
     /// No room on the disk; the same call can be made again when there is some.
     #[error("no room left to write to the log")]
     StorageFull(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database could not be reached, or did not answer in time; the same call can be made again.
+    #[error("the log's database is not available")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database went away while it was told to commit: look at the log's head before going on.
+    #[error("the log's database went away in the middle of a commit: it is not known whether the import was written")]
+    InDoubt(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The engine failed.
     #[error("the log could not be written")]
     Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),

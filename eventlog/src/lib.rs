@@ -1,4 +1,5 @@
-//! The append-only log: one contract ([`Log`]), an engine behind it, and the way every decision takes through it
+//! The append-only log: one contract ([`Log`]), an engine behind it (an
+//! embedded SQLite file, or a PostgreSQL server that several nodes share), and the way every decision takes through it
 //! ([`Repository`]).
 //!
 //! What a log promises is written at [`Log`] and shown by the conformance suite in `eventlog/tests`, which knows no
@@ -6,12 +7,16 @@
 
 mod anchor;
 mod append;
+mod checksum;
+mod engine;
 mod event;
 mod filter;
 mod import;
 mod line;
 mod log;
 mod position;
+mod postgres;
+mod queue;
 mod repository;
 mod sqlite;
 mod stream;
@@ -30,6 +35,7 @@ pub use self::{
     line::{LineEncoder, LineError},
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
+    postgres::{PostgresOptions, ServerError},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, Damage, Finding, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified,

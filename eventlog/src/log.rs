@@ -6,8 +6,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::{
-    Anchor, Append, AppendError, AppendOutcome, EventRef, Filter, ImportError, OpenError, Position, RecordedEvent,
-    RequestKey, StoredAnswer, StreamId, Version, sqlite::SqliteEngine,
+    Anchor, Append, AppendError, AppendOutcome, EventRef, Filter, ImportError, OpenError, Position, PostgresOptions,
+    RecordedEvent, RequestKey, StoredAnswer, StreamId, Version,
+    engine::{Engine, StreamRead},
+    postgres::PostgresEngine,
+    sqlite::SqliteEngine,
 };
 
 /// The most events of one page of a read.
@@ -29,7 +32,7 @@ pub const READ_BYTES_MAX: usize = 4 << 20;
 ///    and without a repeat.
 #[derive(Clone)]
 pub struct Log {
-    engine: Arc<SqliteEngine>,
+    engine: Arc<Engine>,
 }
 
 /// Which way events are read.
@@ -65,6 +68,9 @@ pub(crate) struct Snapshot {
 /// Why a read failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
+    /// The database could not be reached, or did not answer in time; try again shortly.
+    #[error("the log's database is not available")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The engine failed.
     #[error("the log could not be read")]
     Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -147,7 +153,7 @@ impl Log {
         let path = folder.clone();
         let open = tokio::task::spawn_blocking(move || SqliteEngine::open_to_read(&folder));
         let engine = open.await.map_err(|error| OpenError::Folder { path, source: std::io::Error::other(error) })??;
-        Ok(Self { engine: Arc::new(engine) })
+        Ok(Self { engine: Arc::new(Engine::Sqlite(engine)) })
     }
 
     /// Another handle on the same log, to read much without standing in anybody's way: it has connections of its own,
@@ -156,8 +162,16 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn beside(&self) -> Result<Self, ReadError> {
-        let folder = self.path().parent().unwrap_or(Path::new("."));
-        Self::open_to_read(folder).await.map_err(|error| ReadError::Storage(Arc::new(error)))
+        match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                let folder = sqlite.path().parent().unwrap_or(Path::new("."));
+                Self::open_to_read(folder).await.map_err(|error| ReadError::Storage(Arc::new(error)))
+            }
+            Engine::Postgres(postgres) => {
+                let beside = postgres.beside().await?;
+                Ok(Self { engine: Arc::new(Engine::Postgres(beside)) })
+            }
+        }
     }
 
     /// Opens the embedded log in `folder`; makes it when there is none.
@@ -169,13 +183,23 @@ impl Log {
         let path = folder.clone();
         let open = tokio::task::spawn_blocking(move || SqliteEngine::open(&folder));
         let engine = open.await.map_err(|error| OpenError::Folder { path, source: std::io::Error::other(error) })??;
-        Ok(Self { engine: Arc::new(engine) })
+        Ok(Self { engine: Arc::new(Engine::Sqlite(engine)) })
+    }
+
+    /// Opens the log on a PostgreSQL server, together with any number of other nodes; makes it, or brings it to this
+    /// build's format, when the options allow that.
+    ///
+    /// # Errors
+    /// [`OpenError::Server`]
+    pub async fn connect(options: &PostgresOptions) -> Result<Self, OpenError> {
+        let engine = PostgresEngine::connect(options).await?;
+        Ok(Self { engine: Arc::new(Engine::Postgres(engine)) })
     }
 
     /// Writes events; answers when they are on disk. Waiting appends share one commit.
     ///
     /// # Errors
-    /// [`AppendError`]; nothing of the append was written then.
+    /// [`AppendError`]; nothing of the append was written then, but for [`AppendError::InDoubt`].
     pub async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
         append.check()?;
         let started = Instant::now();
@@ -202,19 +226,28 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn anchor(&self) -> Result<Anchor, ReadError> {
-        self.engine.readers.with(|connection| connection.anchor()).await
+        self.engine.anchor().await
     }
 
     /// The last position that this process knows to be committed.
     #[must_use]
     pub fn head(&self) -> Position {
-        *self.engine.head.borrow()
+        *self.engine.head().borrow()
     }
 
     /// Changes whenever the head does.
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Position> {
-        self.engine.head.clone()
+        self.engine.head().clone()
+    }
+
+    /// The last position that is committed, as the store has it at this moment: where several nodes share a log,
+    /// [`head`](Self::head) may be a moment behind what another node has answered.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn stored_head(&self) -> Result<Position, ReadError> {
+        self.engine.stored_head().await
     }
 
     /// A page of the log after `after`: at most `limit` events (bounded by [`READ_EVENTS_MAX`] and
@@ -274,15 +307,11 @@ impl Log {
     pub async fn fold_until<S: Send + 'static>(
         &self,
         mut scan: Scan,
-        mut state: S,
+        state: S,
         fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(S, Position), ReadError> {
         scan.limit = scan.limit.min(READ_EVENTS_MAX);
-        let read = move |connection: &crate::sqlite::ReadConnection| {
-            let seen = connection.scan(&scan, |event| fold(&mut state, event))?;
-            Ok((state, seen))
-        };
-        self.engine.readers.with(read).await
+        self.engine.fold(scan, state, fold).await
     }
 
     /// The last position that was recorded before `moment`; the start when there is none.
@@ -290,8 +319,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn last_before(&self, moment: DateTime<Utc>) -> Result<Position, ReadError> {
-        let micros = moment.timestamp_micros();
-        self.engine.readers.with(move |connection| connection.last_before(micros)).await
+        self.engine.last_before(moment.timestamp_micros()).await
     }
 
     /// A page of a stream from the version `from` on, in `direction`; from its end when there is no `from`.
@@ -328,23 +356,8 @@ impl Log {
         state: S,
         fold: impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S> + Send + 'static,
     ) -> Result<ControlFlow<S, S>, ReadError> {
-        let stream = stream.clone();
-        let read = move |connection: &crate::sqlite::ReadConnection| {
-            let mut folded = Some(ControlFlow::Continue(state));
-            connection.read_stream(&stream, from, direction, limit, |event| {
-                folded = folded.take().map(|flow| match flow {
-                    ControlFlow::Continue(state) => fold(state, event),
-                    stopped @ ControlFlow::Break(_) => stopped,
-                });
-                if matches!(folded, Some(ControlFlow::Continue(_))) {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
-            folded.ok_or(ReadError::Closed)
-        };
-        self.engine.readers.with(read).await
+        let read = StreamRead { stream: stream.clone(), from, direction, limit };
+        self.engine.fold_stream(read, state, fold).await
     }
 
     /// The event at `position`, if there is one.
@@ -362,8 +375,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn last_version(&self, stream: &StreamId) -> Result<Option<Version>, ReadError> {
-        let stream = stream.clone();
-        let next = self.engine.readers.with(move |connection| connection.stream_head(&stream)).await?;
+        let next = self.engine.stream_head(stream.clone()).await?;
         Ok(next.and_then(|next| next.checked_sub(1)))
     }
 
@@ -372,8 +384,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
-        let request = request.clone();
-        let found = self.engine.readers.with(move |connection| connection.remembered(&request)).await?;
+        let found = self.engine.remembered(request.clone()).await?;
         if let KeyLookup::Answered(stored) = &found {
             self.announced(stored.position).await?;
         }
@@ -382,12 +393,12 @@ impl Log {
 
     /// The version the stream's next event will have, as far as this process knows it for certain.
     pub(crate) fn next_version(&self, stream: &StreamId) -> Option<Version> {
-        self.engine.versions.next(stream)
+        self.engine.next_version(stream)
     }
 
     /// Remembers what a reader found to be the version of the stream's next event.
     pub(crate) fn learned_version(&self, stream: &StreamId, next: Version) {
-        self.engine.versions.learned(stream, next);
+        self.engine.learned_version(stream, next);
     }
 
     /// What has been read from the store may not have been announced yet: waits until the head covers `position`, so
@@ -398,8 +409,7 @@ impl Log {
 
     /// The kept copy of a stream's state.
     pub(crate) async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
-        let stream = stream.clone();
-        self.engine.readers.with(move |connection| connection.snapshot(stream)).await
+        self.engine.snapshot(stream.clone()).await
     }
 
     /// Keeps a copy of a stream's state, when there is time.
@@ -418,13 +428,19 @@ impl Log {
         self.engine.queued()
     }
 
-    /// The embedded engine's file.
+    /// The embedded engine's file; none on a server.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> Option<&Path> {
         self.engine.path()
     }
 
-    /// Writes what is waiting and closes the file; later calls fail with `Closed`.
+    /// Where the log stands, in words: a file, or a server without its password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.engine.place()
+    }
+
+    /// Writes what is waiting and closes the log; later calls fail with `Closed`.
     pub async fn close(&self) {
         let engine = Arc::clone(&self.engine);
         if tokio::task::spawn_blocking(move || engine.close()).await.is_err() {

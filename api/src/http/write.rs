@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daybook_eventlog::{Answer, AppendError, Cause, ExecuteError, Executed, Metadata, RequestKey};
+use daybook_eventlog::{Answer, AppendError, Cause, ExecuteError, Executed, Metadata, ReadError, RequestKey};
 use serde::Serialize;
 
 use super::body::JsonBody;
@@ -90,6 +90,9 @@ pub fn problem<R: std::error::Error + Send + Sync + 'static>(
             Problem::conflict("Others kept changing the same thing: look at it again and repeat the request.")
         }
         ExecuteError::Append(error) => append_problem(&error),
+        ExecuteError::Read(ReadError::Unavailable(_)) => {
+            Problem::unavailable("The database does not answer. Nothing was written: try again.", 2)
+        }
         error @ (ExecuteError::Read(_) | ExecuteError::Decode(_)) => Problem::internal(&error),
     }
 }
@@ -104,6 +107,14 @@ pub fn append_problem(error: &AppendError) -> Problem {
             Problem::unavailable("More is being written than the disk takes. Nothing was written: try again.", 1)
         }
         AppendError::Closed => Problem::unavailable("The server is stopping. Nothing was written: try again.", 2),
+        AppendError::Unavailable(_) => {
+            Problem::unavailable("The database does not answer. Nothing was written: try again.", 2)
+        }
+        AppendError::InDoubt(_) => Problem::unavailable(
+            "The database went away while it was writing, so nobody knows yet whether it was: try again with the same \
+             Idempotency-Key, or look first.",
+            2,
+        ),
         AppendError::StorageFull(_) => Problem::insufficient_storage(error).retry_after(10),
         AppendError::Conflict { .. }
         | AppendError::IdReused { .. }

@@ -29,14 +29,13 @@ pub use self::{
     lock::{FolderInUse, FolderLock, lock_folder},
     verify::{Damage, Finding, Verified, VerifyError, verify, verify_file},
 };
-use crate::{Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, Snapshot};
+use crate::{
+    Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, ServerError, Snapshot,
+    queue::{QUEUE_APPENDS_MAX, Room},
+};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
-/// Appends waiting for the writer.
-const QUEUE_APPENDS_MAX: usize = 8_192;
-/// Bytes of events waiting for the writer.
-const QUEUE_BYTES_MAX: usize = 256 << 20;
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +78,9 @@ pub enum OpenError {
         /// What is there.
         last: Position,
     },
+    /// The log on a database server could not be opened.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// SQLite failed.
     #[error("cannot open the log {path}")]
     Engine {
@@ -232,26 +234,5 @@ impl SqliteEngine {
 impl Drop for SqliteEngine {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Bytes of the queue's bound, given back when the append has been answered.
-pub(crate) struct Room {
-    queued: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Room {
-    fn take(queued: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
-        let room = Self { queued: Arc::clone(queued), bytes };
-        let before = queued.fetch_add(bytes, Ordering::AcqRel);
-        // An append larger than the whole bound still goes through when it is alone.
-        (before == 0 || before + bytes <= QUEUE_BYTES_MAX).then_some(room)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.queued.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }

@@ -19,16 +19,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use self::insert::{Heads, Inserter};
-use super::{Room, checksum, reader, versions::Versions};
+use super::{checksum, reader, versions::Versions};
 use crate::{
     Append, AppendError, AppendOutcome, Appended, ImportError, NewEvent, Position, RecordedEvent, Remember, Snapshot,
-    StreamAppend, StreamId, Version, append::StoredAnswer, log::KeyLookup,
+    StreamAppend, StreamId, Version,
+    append::{StoredAnswer, same_json},
+    log::KeyLookup,
+    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
 };
 
-/// Events taken into one transaction, unless a single append holds more.
-const GROUP_EVENTS_MAX: usize = 8_192;
-/// Bytes taken into one transaction, unless a single append holds more.
-const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Answers to repeated requests are kept at least this long.
 const ANSWERS_KEPT: Duration = Duration::from_hours(48);
 /// How often old answers are looked for, and how many go at once.
@@ -456,10 +455,4 @@ impl From<rusqlite::Error> for Refused {
     fn from(error: rusqlite::Error) -> Self {
         Self::Engine(error)
     }
-}
-
-/// Equal as text or, for JSON that another writer spelt otherwise, by value.
-fn same_json(a: &str, b: &str) -> bool {
-    let parse = serde_json::from_str::<serde_json::Value>;
-    a == b || matches!((parse(a), parse(b)), (Ok(a), Ok(b)) if a == b)
 }

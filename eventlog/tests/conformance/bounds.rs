@@ -64,6 +64,15 @@ pub async fn names_have_bounds<E: Engine>() {
     assert_eq!((read.stream.as_str(), &*read.event_type), (&*longest, &*longest));
 }
 
+/// No JSON has them, and not every store can keep them.
+pub async fn nul_bytes_are_refused<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    refused(&log, Append::to(stream("reader-\0"), Any, vec![event("Started", 1)])).await;
+    refused(&log, one(NewEvent { event_type: "Star\0ted".into(), ..event("Started", 1) })).await;
+    refused(&log, one(NewEvent { data: "\"\0\"".to_owned(), ..event("Started", 1) })).await;
+    refused(&log, one(NewEvent { metadata: "\"\0\"".into(), ..event("Started", 1) })).await;
+}
+
 pub async fn an_append_without_events_answers_the_head<E: Engine>() {
     let (_place, log) = opened::<E>().await;
     let nothing = try_append(&log, Append::default()).await.unwrap();

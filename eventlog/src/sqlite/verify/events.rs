@@ -13,10 +13,8 @@ use super::{
 };
 use crate::{
     Anchor, Position, StreamId,
-    sqlite::{
-        checksum::{Checksums, Content},
-        reader::BLOCK_POSITIONS,
-    },
+    checksum::{Checksums, Content},
+    sqlite::reader::BLOCK_POSITIONS,
 };
 
 /// Events between two reports of progress.

@@ -7,10 +7,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use crate::{
     NewEvent, Position, StreamId, Version,
-    sqlite::{
-        checksum::{Checksums, Content},
-        reader::BLOCK_POSITIONS,
-    },
+    checksum::{Checksums, Content},
+    sqlite::reader::BLOCK_POSITIONS,
 };
 
 /// Streams whose last version is kept in memory.

@@ -1,0 +1,138 @@
+//! What the database holds, and who may do what with it.
+
+use daybook_eventlog::{ExpectedVersion::Any, Log, OpenError, PostgresOptions, ServerError};
+use futures::future::join_all;
+
+use super::nodes;
+use crate::{
+    Postgres,
+    conformance::{Engine, append, append_any, event, everything, run_of_events},
+    server,
+};
+
+async fn open_error(options: &PostgresOptions) -> ServerError {
+    match Log::connect(options).await {
+        Ok(_) => panic!("the log was opened"),
+        Err(OpenError::Server(error)) => error,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_nodes_may_start_at_once() {
+    if server::missing().is_some() {
+        return;
+    }
+    let place = Postgres::fresh().await;
+    let nodes = join_all((0..6).map(|_| place.open())).await;
+    for (log, n) in nodes.iter().zip(0..) {
+        append_any(log, "reader-1", vec![event("Started", n)]).await;
+    }
+    assert_eq!(nodes[5].head().get(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_log_of_this_build_is_refused_and_left_as_it_is() {
+    if server::missing().is_some() {
+        return;
+    }
+    let place = Postgres::fresh().await;
+    let only_check = PostgresOptions { migrate: false, ..place.options() };
+    let refused = open_error(&only_check).await;
+    assert!(matches!(refused, ServerError::NotMigrated { found: 0, known: 1, .. }), "{refused:?}");
+    place.open().await.close().await;
+    Log::connect(&only_check).await.unwrap().close().await;
+
+    place.sql("INSERT INTO log_format VALUES (99)").unwrap();
+    let refused = open_error(&place.options()).await;
+    assert!(matches!(refused, ServerError::TooNew { found: 99, known: 1, .. }), "{refused:?}");
+    place.sql("DELETE FROM log_format WHERE step = 99").unwrap();
+
+    place.sql("CREATE SCHEMA other; CREATE TABLE other.anything (whatever text)").unwrap();
+    let refused = open_error(&PostgresOptions { schema: "other".to_owned(), ..place.options() }).await;
+    assert!(matches!(refused, ServerError::Foreign { .. }), "{refused:?}");
+    for schema in ["", "a b", "pg_mine", "Daybook", "a;b"] {
+        let refused = open_error(&PostgresOptions { schema: schema.to_owned(), ..place.options() }).await;
+        assert!(matches!(refused, ServerError::Options(_)), "{refused:?}");
+    }
+    append_any(&place.open().await, "reader-1", vec![event("Started", 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_lost_its_tail_is_refused() {
+    let Some((place, [log])) = nodes::<1>().await else { return };
+    append_any(&log, "reader-1", run_of_events("Updated", 10)).await;
+    log.close().await;
+    place.sql("ALTER TABLE events DISABLE TRIGGER ALL; DELETE FROM events WHERE position > 7").unwrap();
+    match open_error(&place.options()).await {
+        ServerError::TailLost { head, last, .. } => assert_eq!((head.get(), last.get()), (10, 7)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_empties_the_log() {
+    let Some((place, [log])) = nodes::<1>().await else { return };
+    append_any(&log, "reader-1", run_of_events("Updated", 10)).await;
+    for sql in [
+        "TRUNCATE events",
+        "TRUNCATE streams, kinds, events CASCADE",
+        "SET session_replication_role = replica; DELETE FROM events",
+        "INSERT INTO events SELECT * FROM events WHERE position = 1 ON CONFLICT (position) DO UPDATE SET data = ''",
+    ] {
+        let refusal = place.sql(sql).expect_err(sql);
+        assert!(refusal.contains("append-only"), "{sql}: {refusal}");
+    }
+    assert_eq!(everything(&log).await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn analysts_read_events_and_nothing_else() {
+    let Some((place, [log])) = nodes::<1>().await else { return };
+    append_any(&log, "reader-1", run_of_events("Updated", 30)).await;
+    append_any(&log, "book-1", vec![event("Added", 7)]).await;
+    let reads = |sql: &str| place.sql(&format!("SET ROLE daybook_reader; {sql}"));
+    assert_eq!(reads("SELECT count(*) FROM log WHERE category = 'reader'").unwrap(), "30");
+    let row = "SELECT stream, version, type, data->>'n', occurred_at AT TIME ZONE 'UTC' FROM log WHERE type = 'Added'";
+    assert_eq!(reads(row).unwrap(), "book-1|0|Added|7|2023-11-14 22:13:20.000007");
+    for forbidden in ["SELECT * FROM idempotency_keys", "INSERT INTO streams VALUES (99, 'x')", "DELETE FROM events"] {
+        assert!(reads(forbidden).unwrap_err().contains("permission denied"), "{forbidden}");
+    }
+}
+
+/// The same chain as in every log, whichever engine keeps it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_checksum_covers_its_event_and_the_checksum_before() {
+    let Some((place, nodes)) = nodes::<2>().await else { return };
+    for (log, n) in nodes.iter().cycle().take(4).zip(0..) {
+        append_any(log, "reader-1", run_of_events("Updated", 20)).await;
+        append(log, "book-1", Any, vec![event("Added", n)]).await;
+    }
+    let events = everything(&nodes[1]).await;
+    let stored = place.sql("SELECT checksum FROM events ORDER BY position").unwrap();
+    let stored: Vec<i64> = stored.lines().map(|line| line.parse().unwrap()).collect();
+
+    let mut checksum = 0_u64;
+    for (event, stored) in events.iter().zip(&stored) {
+        let mut bytes = Vec::new();
+        for number in [
+            checksum,
+            event.position.get(),
+            event.version,
+            u64::from(event.schema_version),
+            event.occurred_at.timestamp_micros().cast_unsigned(),
+            event.recorded_at.timestamp_micros().cast_unsigned(),
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(event.id.as_bytes());
+        for text in [event.stream.as_str(), &event.event_type, &event.metadata, &event.data] {
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        assert_eq!(checksum, stored.cast_unsigned(), "at {}", event.position);
+    }
+    let head: i64 = place.sql("SELECT checksum FROM head").unwrap().parse().unwrap();
+    assert_eq!((stored.len(), head.cast_unsigned()), (84, checksum));
+}
