@@ -152,36 +152,46 @@ impl Change {
     }
 
     fn sql(&self, rows: usize) -> String {
-        let name = |place: &usize| self.table.columns[*place].name;
-        let names = self.columns.iter().map(name).collect::<Vec<_>>().join(", ");
         let values = placeholders(rows, self.columns.len());
         match self.kind {
-            ChangeKind::Upsert => {
-                let key = self.columns[..self.table.key].iter().map(name).collect::<Vec<_>>().join(", ");
-                let merges = self.columns[self.table.key..].iter().map(|place| self.merge(*place)).collect::<Vec<_>>();
-                let merges = merges.join(", ");
-                format!(
-                    "INSERT INTO {} ({names}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {merges}",
-                    self.table.name
-                )
-            }
+            ChangeKind::Upsert => self.upsert(&format!("VALUES {values}")),
             ChangeKind::Update => {
-                let set = |(value, place): (usize, &usize)| format!("{} = v.column{}", name(place), value + 1);
-                let is = |(value, place): (usize, &usize)| {
-                    format!("{}.{} = v.column{}", self.table.name, name(place), value + 1)
-                };
-                let (key, rest) = (0..self.table.key, self.table.key..);
-                let key = key.zip(&self.columns).map(is).collect::<Vec<_>>().join(" AND ");
-                let set = rest.zip(&self.columns[self.table.key..]).map(set).collect::<Vec<_>>().join(", ");
-                format!("UPDATE {} SET {set} FROM (VALUES {values}) AS v WHERE {key}", self.table.name)
+                self.update(&format!("(VALUES {values}) AS v"), |place| format!("column{}", place + 1))
             }
         }
     }
 
+    /// Writes the rows that `values` tells: a SELECT or VALUES.
+    fn upsert(&self, values: &str) -> String {
+        let table = self.table.quoted();
+        let (key, rest) = self.columns.split_at(self.table.key);
+        let (names, key) = (self.names(&self.columns), self.names(key));
+        let merges = rest.iter().map(|place| self.merge(*place)).collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO {table} ({names}) {values} ON CONFLICT ({key}) DO UPDATE SET {merges}")
+    }
+
+    /// Writes into rows that are there what `values` (called `v`) tells, whose columns have the names of `column`.
+    fn update(&self, values: &str, column: impl Fn(usize) -> String) -> String {
+        let table = self.table.quoted();
+        let set = |(value, place): (usize, &usize)| format!("{} = v.{}", self.name(*place), column(value));
+        let is = |(value, place): (usize, &usize)| format!("{table}.{} = v.{}", self.name(*place), column(value));
+        let (key, rest) = (0..self.table.key, self.table.key..);
+        let key = key.zip(&self.columns).map(is).collect::<Vec<_>>().join(" AND ");
+        let set = rest.zip(&self.columns[self.table.key..]).map(set).collect::<Vec<_>>().join(", ");
+        format!("UPDATE {table} SET {set} FROM {values} WHERE {key}")
+    }
+
+    fn name(&self, place: usize) -> String {
+        quoted(self.table.columns[place].name)
+    }
+
+    fn names(&self, places: &[usize]) -> String {
+        places.iter().map(|place| self.name(*place)).collect::<Vec<_>>().join(", ")
+    }
+
     fn merge(&self, place: usize) -> String {
-        let (table, column) = (self.table.name, &self.table.columns[place]);
-        let name = column.name;
-        match column.merge {
+        let (table, name) = (self.table.quoted(), self.name(place));
+        match self.table.columns[place].merge {
             Merge::Replace => format!("{name} = excluded.{name}"),
             // A sum beyond 64 bits becomes a float, which the cast brings back to the largest number.
             Merge::Add => format!("{name} = CAST({table}.{name} + excluded.{name} AS INTEGER)"),
@@ -197,6 +207,26 @@ impl Change {
             }
         }
     }
+}
+
+impl Table {
+    fn quoted(&self) -> String {
+        quoted(self.name)
+    }
+
+    /// All its rows in the order of its key.
+    pub(crate) fn sql_of_all_rows(&self) -> String {
+        let table = self.quoted();
+        let name = |column: &Column| format!("{table}.{}", quoted(column.name));
+        let names = |columns: &[Column]| columns.iter().map(name).collect::<Vec<_>>().join(", ");
+        let (all, key) = (names(self.columns), names(&self.columns[..self.key]));
+        format!("SELECT {all} FROM {table} ORDER BY {key}")
+    }
+}
+
+/// Some names are words of SQL, and not of the same SQL everywhere.
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
 }
 
 /// `(?, ?), (?, ?)`. Numbered ones (`$1`) would be read by both engines, but SQLite looks a number's name up from the
@@ -223,9 +253,7 @@ mod tests {
         let (sql, values) = changes.0[0].statements().next().unwrap();
         assert_eq!(
             &*sql,
-            "INSERT INTO counts (name, n, first) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET \
-             n = CAST(counts.n + excluded.n AS INTEGER), \
-             first = CASE WHEN excluded.first < counts.first THEN excluded.first ELSE counts.first END"
+            r#"INSERT INTO "counts" ("name", "n", "first") VALUES (?, ?, ?) ON CONFLICT ("name") DO UPDATE SET "n" = CAST("counts"."n" + excluded."n" AS INTEGER), "first" = CASE WHEN excluded."first" < "counts"."first" THEN excluded."first" ELSE "counts"."first" END"#
         );
         assert_eq!(values.len(), 3);
     }
@@ -237,7 +265,7 @@ mod tests {
         let (sql, _) = changes.0[0].statements().next().unwrap();
         assert_eq!(
             &*sql,
-            "UPDATE counts SET first = v.column2 FROM (VALUES (?, ?), (?, ?)) AS v WHERE counts.name = v.column1"
+            r#"UPDATE "counts" SET "first" = v.column2 FROM (VALUES (?, ?), (?, ?)) AS v WHERE "counts"."name" = v.column1"#
         );
     }
 

@@ -6,10 +6,10 @@
 
 mod catalog;
 mod copy;
+mod query;
 mod rows;
 
 use std::{
-    ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -74,17 +74,15 @@ struct Folder {
 
 /// Connections to the copies that are served at this moment; while one is held, they stay there.
 #[derive(Clone)]
-pub struct Reading(Arc<Served>);
+pub(crate) struct Reading(Arc<Served>);
 
 struct Served {
     pool: SqlitePool,
     copies: Vec<CopyId>,
 }
 
-impl Deref for Reading {
-    type Target = SqlitePool;
-
-    fn deref(&self) -> &SqlitePool {
+impl Reading {
+    fn pool(&self) -> &SqlitePool {
         &self.0.pool
     }
 }
@@ -126,8 +124,7 @@ impl ReadModels {
     }
 
     /// Connections for queries.
-    #[must_use]
-    pub fn pool(&self) -> Reading {
+    pub(crate) fn reading(&self) -> Reading {
         self.0.reading.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -139,7 +136,7 @@ impl ReadModels {
 
     /// Closes the connections of readers.
     pub async fn close(&self) {
-        self.pool().close().await;
+        self.reading().pool().close().await;
     }
 
     /// The copies of `projections` that are to be served: those of the catalog, or new ones where there is none of
@@ -259,7 +256,7 @@ impl ReadModels {
     /// way see the one before and nothing of it.
     pub(crate) async fn take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
         self.0.catalog.lock().await.serve(id).await?;
-        let mut copies = self.pool().0.copies.clone();
+        let mut copies = self.reading().0.copies.clone();
         match copies.iter_mut().find(|copy| copy.name == id.name) {
             Some(copy) => *copy = id.clone(),
             None => copies.push(id.clone()),
@@ -271,7 +268,7 @@ impl ReadModels {
             while Arc::strong_count(&before.0) > 1 {
                 tokio::time::sleep(RETIRED_LOOK_EVERY).await;
             }
-            before.close().await;
+            before.pool().close().await;
             models.forget_retired(&name).await;
         });
         Ok(())

@@ -62,9 +62,9 @@ impl ReadModels {
     /// [`ReadModelsError`]
     pub async fn dump(&self, projection: &dyn Projection) -> Result<Vec<String>, ReadModelsError> {
         let mut lines = Vec::new();
-        let pool = self.pool();
+        let reading = self.reading();
         for table in projection.tables() {
-            lines.extend(rows(&*pool, table).try_collect::<Vec<_>>().await?);
+            lines.extend(rows(reading.pool(), table).try_collect::<Vec<_>>().await?);
         }
         Ok(lines)
     }
@@ -185,9 +185,7 @@ fn rows<'e, E: Executor<'e, Database = sqlx::Sqlite> + 'e>(
     executor: E,
     table: &'static Table,
 ) -> BoxStream<'e, Result<String, ReadModelsError>> {
-    let names = |columns: &[crate::Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-    let (all, key) = (names(table.columns), names(&table.columns[..table.key]));
-    let sql = format!("SELECT {all} FROM {} ORDER BY {key}", table.name);
+    let sql = table.sql_of_all_rows();
     sqlx::query(AssertSqlSafe(sql))
         .fetch(executor)
         .map(move |row| row.map_err(ReadModelsError::from).and_then(|row| text_of(table, &row)))

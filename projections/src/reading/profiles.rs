@@ -81,7 +81,6 @@ pub struct Profile {
 /// [`ReadModelsError`]
 pub async fn profile(models: &ReadModels, user: Uuid) -> Result<Profile, ReadModelsError> {
     let sql = "SELECT timezone, display_name FROM reader_profiles WHERE user_id = $1";
-    let row: Option<(Option<String>, Option<String>)> =
-        sqlx::query_as(sql).bind(user).fetch_optional(&*models.pool()).await?;
+    let row: Option<(Option<String>, Option<String>)> = models.query(sql).bind(user).fetch_optional().await?;
     Ok(row.map(|(timezone, display_name)| Profile { timezone, display_name }).unwrap_or_default())
 }

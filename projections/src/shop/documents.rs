@@ -252,8 +252,7 @@ pub async fn document(
     id: i64,
 ) -> Result<Option<Box<RawValue>>, ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 AND position = $3";
-    let body: Option<String> =
-        sqlx::query_scalar(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional(&*models.pool()).await?;
+    let body: Option<(String,)> = models.query(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional().await?;
     body.map(json).transpose()
 }
 
@@ -269,22 +268,18 @@ pub async fn documents(
     limit: u32,
 ) -> Result<(Vec<Box<RawValue>>, u64), ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 ORDER BY position LIMIT $3 OFFSET $4";
-    let bodies: Vec<String> = sqlx::query_scalar(sql)
+    let bodies: Vec<(String,)> =
+        models.query(sql).bind(shop).bind(kind.as_str()).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
+    let total: i64 = models
+        .query("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
         .bind(shop)
         .bind(kind.as_str())
-        .bind(limit)
-        .bind(skip.cast_signed())
-        .fetch_all(&*models.pool())
-        .await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
-        .bind(shop)
-        .bind(kind.as_str())
-        .fetch_one(&*models.pool())
+        .fetch_scalar()
         .await?;
     let bodies = bodies.into_iter().map(json).collect::<Result<_, _>>()?;
     Ok((bodies, total.cast_unsigned()))
 }
 
-fn json(body: String) -> Result<Box<RawValue>, ReadModelsError> {
+fn json((body,): (String,)) -> Result<Box<RawValue>, ReadModelsError> {
     RawValue::from_string(body).map_err(|error| ReadModelsError::Corrupt(format!("a stock document: {error}")))
 }
