@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModelsError,
-    models::{Checkpoint, CopyId, ProjectionCopy},
+    models::{Checkpoint, ProjectionCopy},
     projection::Undecodable,
 };
 
@@ -61,7 +61,6 @@ pub(crate) trait Observer: Send + Sync {
 /// A copy, and how far it is.
 pub(crate) struct Follower {
     pub(crate) projection: Arc<dyn Projection>,
-    pub(crate) id: CopyId,
     copy: Arc<Mutex<ProjectionCopy>>,
     /// Everything up to here is applied; the file may not say so yet.
     pub(crate) checkpoint: Checkpoint,
@@ -71,6 +70,8 @@ pub(crate) struct Follower {
     saved: Position,
     /// Nothing after it is applied.
     until: Position,
+    /// Others wait for what the file says.
+    is_shared: bool,
 }
 
 impl Follower {
@@ -80,7 +81,7 @@ impl Follower {
         let position = checkpoint.position;
         Self {
             projection,
-            id: copy.id.clone(),
+            is_shared: copy.is_shared(),
             copy: Arc::new(Mutex::new(copy)),
             checkpoint,
             folded: position,
@@ -99,6 +100,11 @@ impl Follower {
         self.projection.name()
     }
 
+    /// Its copy is the one that is served now.
+    pub(crate) async fn has_taken_over(&self) {
+        self.copy.lock().await.has_taken_over();
+    }
+
     pub(crate) fn is_working(&self) -> bool {
         self.checkpoint.fault.is_none() && self.checkpoint.position < self.until
     }
@@ -113,6 +119,8 @@ pub(crate) enum End<C> {
     Interrupted(C),
     /// The log was closed.
     LogClosed,
+    /// Another node keeps this projection's copy now: the ones here are none of this process's business any more.
+    Fenced(&'static str),
 }
 
 /// Copies that move along the log together.
@@ -120,6 +128,8 @@ pub(crate) struct Followers {
     log: Log,
     all: Vec<Follower>,
     observer: Arc<dyn Observer>,
+    /// One whose copy another node keeps now.
+    fenced: Option<&'static str>,
 }
 
 impl Followers {
@@ -130,7 +140,7 @@ impl Followers {
                 None => observer.applied(follower.name(), follower.checkpoint.position, log.head()),
             }
         }
-        Self { log, all, observer }
+        Self { log, all, observer, fenced: None }
     }
 
     /// Reads by another handle from now on.
@@ -146,10 +156,13 @@ impl Followers {
         self.all.iter()
     }
 
-    /// Takes the copy of `follower`'s name out and puts `follower` in its place.
-    pub(crate) fn replace(&mut self, follower: Follower) -> Option<Follower> {
-        let old = self.find(follower.name())?;
-        Some(std::mem::replace(old, follower))
+    /// Puts `follower` in the place of the copy of its name, which is handed back if there is one.
+    pub(crate) fn put(&mut self, follower: Follower) -> Option<Follower> {
+        if let Some(old) = self.find(follower.name()) {
+            return Some(std::mem::replace(old, follower));
+        }
+        self.all.push(follower);
+        None
     }
 
     /// Takes a copy out.
@@ -179,7 +192,9 @@ impl Followers {
 
     /// Writes every checkpoint and closes the files.
     pub(crate) async fn close(mut self) {
-        self.save().await;
+        if self.fenced.is_none() {
+            self.save().await;
+        }
         for follower in self.all {
             if let Some(copy) = Arc::into_inner(follower.copy) {
                 copy.into_inner().close().await;
@@ -191,6 +206,9 @@ impl Followers {
     pub(crate) async fn follow<C>(&mut self, last: Option<Position>, interrupts: &mut mpsc::Receiver<C>) -> End<C> {
         let mut is_listening = true;
         loop {
+            if let Some(name) = self.fenced {
+                return End::Fenced(name);
+            }
             let Some(lowest) = self.lowest() else {
                 if last.is_some() {
                     return End::Reached;
@@ -245,6 +263,7 @@ impl Followers {
             let Some(first) = first else {
                 self.settle(&mut writing).await;
                 return match last {
+                    _ if self.fenced.is_some() => None,
                     Some(last) if self.lowest().is_none_or(|lowest| lowest >= last) => Some(End::Reached),
                     Some(_) => None,
                     None => Some(End::LogClosed),
@@ -370,7 +389,8 @@ impl Followers {
                 continue;
             }
             let unsaved = checkpoint.position.get().saturating_sub(follower.saved.get());
-            if changes.0.is_empty() && checkpoint.fault.is_none() && unsaved < UNSAVED_EVENTS_MAX {
+            let may_wait = !follower.is_shared && unsaved < UNSAVED_EVENTS_MAX;
+            if changes.0.is_empty() && checkpoint.fault.is_none() && may_wait {
                 noted.push((name, checkpoint));
             } else {
                 let (copy, after) = (Arc::clone(&follower.copy), follower.checkpoint.position);
@@ -392,14 +412,19 @@ impl Followers {
     }
 
     /// Notes where the copies are after a batch was written; whether everybody goes on.
-    fn note(&mut self, writing: Writing, written: Vec<(&'static str, Checkpoint)>) -> bool {
+    fn note(&mut self, writing: Writing, written: Vec<Written>) -> bool {
         let Writing { noted, reached, .. } = writing;
         let head = self.log.head().max(reached);
         let observer = Arc::clone(&self.observer);
         let mut is_whole = true;
-        for (is_saved, (name, checkpoint)) in
-            noted.into_iter().map(|noted| (false, noted)).chain(written.into_iter().map(|written| (true, written)))
-        {
+        let noted = noted.into_iter().map(|(name, checkpoint)| (false, name, Some(checkpoint)));
+        let written = written.into_iter().map(|Written { name, checkpoint }| (true, name, checkpoint));
+        for (is_saved, name, checkpoint) in noted.chain(written) {
+            let Some(checkpoint) = checkpoint else {
+                is_whole = false;
+                self.fenced = Some(name);
+                continue;
+            };
             let Some(follower) = self.find(name) else { continue };
             if is_saved {
                 follower.saved = checkpoint.position;
@@ -430,6 +455,7 @@ impl Followers {
                 let mut copy = follower.copy.lock().await;
                 match copy.write(&Changes::default(), &follower.checkpoint).await {
                     Ok(()) => follower.saved = follower.checkpoint.position,
+                    Err(ReadModelsError::Fenced(_)) => self.fenced = Some(follower.projection.name()),
                     // Nothing is lost: the events after the old one change nothing.
                     Err(error) => tracing::debug!(%error, "a checkpoint could not be written"),
                 }
@@ -449,13 +475,19 @@ struct Folded {
 
 /// A batch on its way into the files.
 struct Writing {
-    task: Option<AbortOnDrop<Vec<(&'static str, Checkpoint)>>>,
+    task: Option<AbortOnDrop<Vec<Written>>>,
     noted: Vec<(&'static str, Checkpoint)>,
     reached: Position,
 }
 
+/// Where a copy stands that had rows to write; nowhere when another node keeps it now.
+struct Written {
+    name: &'static str,
+    checkpoint: Option<Checkpoint>,
+}
+
 /// Where the copies are that have written their rows.
-async fn written(writing: &mut Option<Writing>) -> Vec<(&'static str, Checkpoint)> {
+async fn written(writing: &mut Option<Writing>) -> Vec<Written> {
     match writing {
         Some(Writing { task: Some(AbortOnDrop(task)), .. }) => task.await.unwrap_or_default(),
         _ => Vec::new(),
@@ -486,13 +518,18 @@ fn report(projection: &str, error: &ReadModelsError, what: &str) {
 
 impl Write {
     /// Writes; what is in the way for now (a full disk, a busy file) is waited out. Answers where the copy stands.
-    async fn run(self) -> (&'static str, Checkpoint) {
+    async fn run(self) -> Written {
         let Self { name, copy, after, changes, checkpoint } = self;
         let mut copy = copy.lock().await;
         let mut pause = RETRY_FIRST;
         let refusal = loop {
-            let Err(error) = copy.write(&changes, &checkpoint).await else { return (name, checkpoint) };
-            if !may_pass(&error) {
+            let Err(error) = copy.write(&changes, &checkpoint).await else {
+                return Written { name, checkpoint: Some(checkpoint) };
+            };
+            if matches!(error, ReadModelsError::Fenced(_)) {
+                return Written { name, checkpoint: None };
+            }
+            if !error.may_pass() {
                 break error;
             }
             report(name, &error, "a read model could not be written; trying again");
@@ -510,17 +547,8 @@ impl Write {
         if let Err(error) = copy.write(&Changes::default(), &stopped).await {
             report(name, &error, "where a projection stopped could not be written");
         }
-        (name, stopped)
+        Written { name, checkpoint: Some(stopped) }
     }
-}
-
-/// Whether what is in the way may pass by itself: a full disk, a busy file. Trying again would not help otherwise.
-fn may_pass(error: &ReadModelsError) -> bool {
-    /// SQLite's primary result codes BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL.
-    const OF_THE_MOMENT: [i32; 8] = [5, 6, 7, 9, 10, 13, 14, 15];
-    let ReadModelsError::Storage(sqlx::Error::Database(error)) = error else { return true };
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    code.is_none_or(|code| OF_THE_MOMENT.contains(&(code & 0xff)))
 }
 
 fn fold_all(

@@ -21,7 +21,10 @@ mod testing;
 use std::sync::Arc;
 
 pub use self::{
-    models::{Differences, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Standing},
+    models::{
+        CopyPositions, Differences, Leadership, PostgresModelsOptions, READ_MODELS_FOLDER, ReadModels, ReadModelsError,
+        Standing,
+    },
     offline::{Rebuilt, Told, Verdict, catch_up, rebuild, verify},
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -48,7 +49,7 @@ impl Projection for Library {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../migrations/sqlite/read_models/library.sql")
+        include_str!("../../migrations/read_models/library.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -114,12 +115,12 @@ pub struct Book {
     pub created_at: DateTime<Utc>,
 }
 
-type BookRow = (Uuid, Uuid, String, Option<i64>, i64, i64);
+type BookRow = (Uuid, Uuid, StoredText, Option<i64>, i64, i64);
 
 impl From<BookRow> for Book {
     fn from((id, owner, title, total_pages, shared, created_at): BookRow) -> Self {
         let total_pages = total_pages.and_then(|pages| u32::try_from(pages).ok());
-        Self { id, owner, title, total_pages, shared: shared != 0, created_at: from_micros(created_at) }
+        Self { id, owner, title: title.0, total_pages, shared: shared != 0, created_at: from_micros(created_at) }
     }
 }
 

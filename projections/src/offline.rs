@@ -7,10 +7,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     Differences, Progress, Projection, ReadModels, ReadModelsError,
-    followers::{Follower, Followers, Observer},
+    followers::{End, Follower, Followers, Observer},
     models::Checkpoint,
     rebuild::{self, Built},
-    runner::source,
 };
 
 /// Is told of each batch: the projection's name, and the position that it has come to.
@@ -26,15 +25,18 @@ pub async fn catch_up(
     projections: Vec<Arc<dyn Projection>>,
     told: Told,
 ) -> Result<Progress, ReadModelsError> {
-    let copies = models.prepare(&projections, source(log).await?).await?;
+    let copies = models.prepare(&projections, log).await?;
     let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
-    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| Follower::new(projection, copy));
+    let followers = copies.into_iter().map(|(projection, copy)| Follower::new(projection, copy));
     let observer = Arc::new(Both(progress.clone(), told));
     let mut followers = Followers::new(log.clone(), followers.collect(), observer);
     let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
-    followers.follow(Some(log.head()), &mut nobody).await;
+    let end = followers.follow(Some(log.head()), &mut nobody).await;
     followers.close().await;
-    Ok(progress)
+    match end {
+        End::Fenced(name) => Err(ReadModelsError::Fenced(name.to_owned())),
+        End::Reached | End::Interrupted(()) | End::LogClosed => Ok(progress),
+    }
 }
 
 /// What became of a projection that was to be built anew.
@@ -58,7 +60,7 @@ pub async fn rebuild(
     wanted: impl Fn(&str) -> bool,
     told: Told,
 ) -> Result<Vec<Rebuilt>, ReadModelsError> {
-    for copy in models.prepare(&projections, source(log).await?).await? {
+    for (_, copy) in models.prepare(&projections, log).await? {
         copy.close().await;
     }
     let mut copies = Vec::new();
@@ -135,22 +137,22 @@ pub async fn verify(
     let log = log.beside().await.map_err(ReadModelsError::Log)?;
     let aside = ReadModels::open(scratch).await?;
     let mut followers = Vec::with_capacity(projections.len());
-    let copies = aside.prepare(&projections, source(&log).await?).await?;
-    for ((projection, copy), frozen) in projections.iter().zip(copies).zip(&served) {
+    let copies = aside.prepare(&projections, &log).await?;
+    for ((projection, copy), frozen) in copies.into_iter().zip(&served) {
         let until = frozen.as_ref().map_or(Position::START, |frozen| frozen.checkpoint.position);
-        followers.push(Follower::new(Arc::clone(projection), copy).until(until));
+        followers.push(Follower::new(projection, copy).until(until));
     }
     let mut followers = Followers::new(log.clone(), followers, Arc::new(Teller(told)));
     let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
     followers.follow(Some(log.head()), &mut nobody).await;
-    let built: Vec<_> = followers.iter().map(|one| (one.id.clone(), one.checkpoint.fault.clone())).collect();
+    let built: Vec<_> = followers.iter().map(|one| one.checkpoint.fault.clone()).collect();
     followers.close().await;
     let mut verdicts = Vec::with_capacity(projections.len());
-    for ((projection, (copy, fault)), frozen) in projections.iter().zip(built).zip(served) {
+    for ((projection, fault), frozen) in projections.iter().zip(built).zip(served) {
         let mut verdict =
             Verdict { name: projection.name(), checkpoint: None, fault: None, differences: Differences::default() };
         if let Some(mut frozen) = frozen {
-            verdict.differences = models.compare(&mut frozen, &aside.file(&copy), &**projection).await?;
+            verdict.differences = aside.compare(&mut frozen, &**projection).await?;
             verdict.checkpoint = Some(frozen.checkpoint.position);
             verdict.fault = frozen.checkpoint.fault.or(fault);
         }

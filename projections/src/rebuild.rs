@@ -205,7 +205,8 @@ pub(crate) async fn build(
         followers.read_from(log.beside().await.map_err(ReadModelsError::Log)?);
         match followers.follow(Some(head), &mut stop).await {
             End::Reached => {}
-            End::Interrupted(()) | End::LogClosed => {
+            // One that another node builds now is that node's.
+            End::Interrupted(()) | End::LogClosed | End::Fenced(_) => {
                 is_interrupted = true;
                 break;
             }

@@ -7,7 +7,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use uuid::Uuid;
 
 use crate::{
     Progress, Projection, ProjectionState, ReadModels, ReadModelsError,
@@ -93,7 +92,7 @@ impl Runner {
         models: ReadModels,
         projections: Vec<Arc<dyn Projection>>,
     ) -> Result<Self, ReadModelsError> {
-        let copies = models.prepare(&projections, source(&log).await?).await?;
+        let copies = models.prepare(&projections, &log).await?;
         let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
         let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
         let rebuilds = Arc::new(Rebuilds::default());
@@ -107,8 +106,8 @@ impl Runner {
             }
         }
         let mut followers = Vec::with_capacity(copies.len());
-        for (projection, copy) in projections.iter().zip(copies) {
-            let mut follower = Follower::new(Arc::clone(projection), copy);
+        for (projection, copy) in copies {
+            let mut follower = Follower::new(projection, copy);
             // A fault is looked at again at each start: the build may be one that takes the event.
             if let Some((position, _)) = follower.checkpoint.fault.take() {
                 tracing::info!(projection = follower.name(), %position, "trying again where it stopped");
@@ -167,12 +166,6 @@ impl Drop for Runner {
     }
 }
 
-/// What tells one log from another: its first event, and how far it is.
-pub(crate) async fn source(log: &Log) -> Result<(Option<Uuid>, Position), ReadModelsError> {
-    let first = log.event_at(Position::new(1)).await.map_err(ReadModelsError::Log)?;
-    Ok((first.map(|event| event.id), log.head()))
-}
-
 async fn sample_heads(progress: Progress) {
     let mut tick = tokio::time::interval(HEAD_SAMPLE_EVERY);
     loop {
@@ -201,6 +194,10 @@ impl Live {
                 End::Interrupted(Command::Resume(name, reply)) => {
                     let _ = reply.send(self.followers.resume(name));
                 }
+                End::Fenced(projection) => {
+                    tracing::warn!(projection, "another node keeps the read models now: this one stops writing them");
+                    break;
+                }
                 End::Interrupted(Command::Stop) | End::LogClosed | End::Reached => break,
             }
         }
@@ -211,9 +208,11 @@ impl Live {
     /// Brings a copy to where the served one is, and serves it instead.
     async fn take_over(&mut self, projection: Arc<dyn Projection>, id: CopyId) -> Result<(), TakeOverError> {
         let name = projection.name();
-        let Some(served) = self.followers.find(name) else { return Err(TakeOverError::Stopping) };
-        // One that stopped stays behind; what takes over from it has everything.
-        let target = if served.checkpoint.fault.is_some() { self.log.head() } else { served.checkpoint.position };
+        let target = match self.followers.find(name) {
+            Some(served) if served.checkpoint.fault.is_none() => served.checkpoint.position,
+            // One that stopped stays behind, as does one of another version; what takes over from it has everything.
+            _ => self.log.head(),
+        };
         let copy = self.models.open_copy(id.clone(), &*projection).await?;
         let mut alone = Followers::new(self.log.clone(), vec![Follower::new(projection, copy)], Arc::new(Silent));
         let (_keep_open, mut nobody) = mpsc::channel::<()>(1);
@@ -225,9 +224,10 @@ impl Live {
             return Err(TakeOverError::Stopped(fault));
         }
         self.models.take_over(&id).await?;
+        fresh.has_taken_over().await;
         let position = fresh.checkpoint.position;
         // The connection of the old one closes here; its file goes when nobody reads it any more.
-        drop(self.followers.replace(fresh));
+        drop(self.followers.put(fresh));
         self.progress.applied(name, position, self.log.head());
         tracing::info!(projection = name, %position, "its rebuilt read model has taken over");
         Ok(())

@@ -6,14 +6,17 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    AssertSqlSafe, FromRow, Sqlite,
-    postgres::PgRow,
+    AssertSqlSafe, FromRow, PgPool, Postgres, Sqlite,
+    postgres::{PgArguments, PgRow},
     query::QueryAs,
     sqlite::{SqliteArguments, SqliteRow},
 };
 use uuid::Uuid;
 
-use super::{ReadModels, ReadModelsError, Reading};
+use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, text::escaped};
+
+/// How often a server is asked, when it is the connection that fails.
+const TRIES_MAX: usize = 3;
 
 /// What a row of either engine can be made into.
 pub(crate) trait ModelRow: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
@@ -42,13 +45,13 @@ impl From<u32> for Argument {
 
 impl From<&str> for Argument {
     fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
+        text.to_owned().into()
     }
 }
 
 impl From<String> for Argument {
     fn from(text: String) -> Self {
-        Self::Text(Some(text))
+        Some(text).into()
     }
 }
 
@@ -99,12 +102,18 @@ impl ModelQuery {
 
     pub(crate) async fn fetch_all<T: ModelRow>(self) -> Result<Vec<T>, ReadModelsError> {
         let Self { reading, sql, arguments } = self;
-        Ok(on_sqlite(sql, arguments).fetch_all(reading.pool()).await?)
+        Ok(match reading {
+            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_all(files.pool()).await?,
+            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?,
+        })
     }
 
     pub(crate) async fn fetch_optional<T: ModelRow>(self) -> Result<Option<T>, ReadModelsError> {
         let Self { reading, sql, arguments } = self;
-        Ok(on_sqlite(sql, arguments).fetch_optional(reading.pool()).await?)
+        Ok(match reading {
+            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_optional(files.pool()).await?,
+            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?.into_iter().next(),
+        })
     }
 
     pub(crate) async fn fetch_one<T: ModelRow>(self) -> Result<T, ReadModelsError> {
@@ -129,4 +138,31 @@ fn on_sqlite<T: ModelRow>(
         Argument::Text(text) => query.bind(text),
         Argument::Id(id) => query.bind(id),
     })
+}
+
+fn on_postgres<T: ModelRow>(
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+) -> QueryAs<'static, Postgres, T, PgArguments> {
+    arguments.into_iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, argument| match argument {
+        Argument::Int(number) => query.bind(number),
+        Argument::Text(text) => query.bind(text.map(|text| escaped(&text).into_owned())),
+        Argument::Id(id) => query.bind(id),
+    })
+}
+
+/// Asks the server, and again on another connection when this one has been lost.
+async fn fetch_on_postgres<T: ModelRow>(
+    pool: &PgPool,
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+) -> Result<Vec<T>, sqlx::Error> {
+    for _ in 1..TRIES_MAX {
+        match on_postgres(sql.clone(), arguments.clone()).fetch_all(pool).await {
+            Err(error) if is_worth_asking_again(&error) => tracing::debug!(%error, "a query is put again"),
+            answer => return answer,
+        }
+    }
+    // The tables may be others than those that a statement was prepared for.
+    on_postgres(sql, arguments).persistent(false).fetch_all(pool).await
 }

@@ -57,7 +57,7 @@ impl Projection for ReadingHistory {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/reading_sessions.sql")
+        include_str!("../../../migrations/read_models/reading_sessions.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {

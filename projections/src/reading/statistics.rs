@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::micros;
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Merge, Table, Value},
 };
 
@@ -106,7 +107,7 @@ impl Projection for ReadingStatistics {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/reading_statistics.sql")
+        include_str!("../../../migrations/read_models/reading_statistics.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -311,14 +312,9 @@ pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, Rea
     let sql = "SELECT r.book_id, b.title, r.minutes, r.sessions, r.progress, r.finished FROM reading_books r \
                LEFT JOIN books b ON b.book_id = r.book_id WHERE r.user_id = $1 \
                ORDER BY r.minutes DESC, r.sessions DESC, r.book_id";
-    let rows: Vec<(Uuid, Option<String>, i64, i64, i64, i64)> = models.query(sql).bind(user).fetch_all().await?;
-    let sums = |(book_id, title, minutes, sessions, progress, finished)| BookSums {
-        book_id,
-        title,
-        minutes,
-        sessions,
-        progress,
-        finished: finished != 0,
+    let rows: Vec<(Uuid, Option<StoredText>, i64, i64, i64, i64)> = models.query(sql).bind(user).fetch_all().await?;
+    let sums = |(book_id, title, minutes, sessions, progress, finished): (_, Option<StoredText>, _, _, _, i64)| {
+        BookSums { book_id, title: title.map(String::from), minutes, sessions, progress, finished: finished != 0 }
     };
     Ok(rows.into_iter().map(sums).collect())
 }

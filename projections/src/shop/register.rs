@@ -9,6 +9,7 @@ use daybook_domain::{
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -71,7 +72,7 @@ impl Projection for Shops {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/shops.sql")
+        include_str!("../../../migrations/read_models/shops.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -226,11 +227,18 @@ pub struct ShopRow {
     pub low_stock_threshold: i64,
 }
 
-type ShopTuple = (i64, String, String, String, i64, i64);
+type ShopTuple = (i64, StoredText, StoredText, String, i64, i64);
 
 impl From<ShopTuple> for ShopRow {
     fn from((id, name, currency, timezone, negative, low_stock_threshold): ShopTuple) -> Self {
-        Self { id, name, currency, timezone, allow_negative_stock: negative != 0, low_stock_threshold }
+        Self {
+            id,
+            name: name.0,
+            currency: currency.0,
+            timezone,
+            allow_negative_stock: negative != 0,
+            low_stock_threshold,
+        }
     }
 }
 
@@ -266,11 +274,12 @@ pub struct ArticleRow {
     pub stock: i64,
 }
 
-type ArticleTuple = (i64, String, Option<String>, Option<String>, i64, i64, i64);
+type ArticleTuple = (i64, StoredText, Option<StoredText>, Option<StoredText>, i64, i64, i64);
 
 impl From<ArticleTuple> for ArticleRow {
     fn from((id, name, code, category, price, active, stock): ArticleTuple) -> Self {
-        Self { id, name, code, category, price, active: active != 0, stock }
+        let (code, category) = (code.map(String::from), category.map(String::from));
+        Self { id, name: name.0, code, category, price, active: active != 0, stock }
     }
 }
 
@@ -311,12 +320,16 @@ pub async fn terminals(
 ) -> Result<(Vec<TerminalRow>, u64), ReadModelsError> {
     let sql =
         "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
-    let rows: Vec<(String, String, i64, i64)> =
+    let rows: Vec<(StoredText, StoredText, i64, i64)> =
         models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
     let total: i64 =
         models.query("SELECT count(*) FROM terminals WHERE shop_id = $1").bind(shop).fetch_scalar().await?;
-    let row =
-        |(serial, name, active, has_key)| TerminalRow { serial, name, active: active != 0, has_key: has_key != 0 };
+    let row = |(serial, name, active, has_key): (StoredText, StoredText, i64, i64)| TerminalRow {
+        serial: serial.0,
+        name: name.0,
+        active: active != 0,
+        has_key: has_key != 0,
+    };
     Ok((rows.into_iter().map(row).collect(), total.cast_unsigned()))
 }
 

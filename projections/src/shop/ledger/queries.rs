@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use daybook_eventlog::from_micros;
 use uuid::Uuid;
 
-use crate::{ReadModels, ReadModelsError};
+use crate::{ReadModels, ReadModelsError, models::StoredText};
 
 /// Which time a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,12 +121,12 @@ type MovementTuple = (
     i64,
     i64,
     i64,
-    String,
-    Option<String>,
-    Option<String>,
+    StoredText,
+    Option<StoredText>,
+    Option<StoredText>,
     i64,
     i64,
-    Option<String>,
+    Option<StoredText>,
     Option<i64>,
     Option<i64>,
 );
@@ -144,12 +144,12 @@ fn movement(shop_id: i64, article_id: i64, row: MovementTuple) -> Movement {
         delta,
         stock_before,
         stock_after,
-        document,
-        terminal,
-        user,
+        document: document.0,
+        terminal: terminal.map(String::from),
+        user: user.map(String::from),
         occurred_at: from_micros(occurred_at),
         recorded_at: from_micros(recorded_at),
-        reason,
+        reason: reason.map(String::from),
         reversal_of,
         other_shop,
     }
@@ -206,11 +206,11 @@ pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> R
     let sql = "SELECT a.article_id, a.name, coalesce(s.stock, 0), s.updated_at FROM articles a \
                LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id \
                WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3";
-    let rows: Vec<(i64, String, i64, Option<i64>)> =
+    let rows: Vec<(i64, StoredText, i64, Option<i64>)> =
         models.query(sql).bind(shop).bind(after).bind(limit).fetch_all().await?;
-    let row = |(article_id, name, stock, updated_at): (i64, String, i64, Option<i64>)| StockRow {
+    let row = |(article_id, name, stock, updated_at): (i64, StoredText, i64, Option<i64>)| StockRow {
         article_id,
-        name,
+        name: name.0,
         stock,
         updated_at: updated_at.map(from_micros),
     };

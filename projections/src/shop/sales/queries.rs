@@ -8,7 +8,7 @@ use daybook_domain::shop::{Money, PaymentMode};
 use daybook_eventlog::from_micros;
 
 use super::{Ligne, month};
-use crate::{ReadModels, ReadModelsError};
+use crate::{ReadModels, ReadModelsError, models::StoredText};
 
 /// A sale.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Sale {
     pub fingerprint: String,
 }
 
-type SaleTuple = (i64, String, i64, String, i64, String, i64, i64, String, String, String);
+type SaleTuple = (i64, StoredText, i64, String, i64, String, i64, i64, StoredText, StoredText, StoredText);
 
 fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
     let (
@@ -53,22 +53,22 @@ fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
         lignes,
         fingerprint,
     ) = row;
-    let lignes = serde_json::from_str(&lignes)
+    let lignes = serde_json::from_str(&lignes.0)
         .map_err(|error| ReadModelsError::Corrupt(format!("the lines of the sale at {position}: {error}")))?;
     let mode_paiement = PaymentMode::parse(&mode_paiement)
         .ok_or_else(|| ReadModelsError::Corrupt(format!("{mode_paiement:?} is no mode of payment")))?;
     Ok(Sale {
         position,
-        numero_facture,
+        numero_facture: numero_facture.0,
         sold_at: from_micros(sold_at),
         timezone: timezone.parse().map_err(|_| ReadModelsError::Corrupt(format!("{timezone:?} is no time zone")))?,
         montant_total: Money::from_hundredths(montant_total).unwrap_or_default(),
         mode_paiement,
         paye: paye != 0,
         annulee: annulee != 0,
-        terminal,
+        terminal: terminal.0,
         lignes,
-        fingerprint,
+        fingerprint: fingerprint.0,
     })
 }
 
@@ -92,9 +92,9 @@ pub async fn fingerprints(
             "SELECT numero_facture, fingerprint FROM sales WHERE shop_id = $1 AND numero_facture IN ({})",
             places(2, numbers.len())
         );
-        let rows: Vec<(String, String)> =
+        let rows: Vec<(StoredText, StoredText)> =
             models.query(sql).bind(shop).bind_all(numbers.iter().copied()).fetch_all().await?;
-        found.extend(rows);
+        found.extend(rows.into_iter().map(|(number, fingerprint)| (number.0, fingerprint.0)));
     }
     Ok(found)
 }
@@ -255,9 +255,14 @@ pub async fn top_articles(
                LEFT JOIN articles a ON a.shop_id = t.shop_id AND a.article_id = t.article_id \
                WHERE t.shop_id = $1 AND t.month = $2 AND t.quantite > 0 \
                ORDER BY t.quantite DESC, t.montant DESC, t.article_id LIMIT $3";
-    let rows: Vec<(i64, String, i64, i64)> =
+    let rows: Vec<(i64, StoredText, i64, i64)> =
         models.query(sql).bind(shop).bind(month(month_of)).bind(limit).fetch_all().await?;
-    let row = |(article_id, nom, quantite, montant)| TopArticle { article_id, nom, quantite, montant };
+    let row = |(article_id, nom, quantite, montant): (_, StoredText, _, _)| TopArticle {
+        article_id,
+        nom: nom.0,
+        quantite,
+        montant,
+    };
     Ok(rows.into_iter().map(row).collect())
 }
 
@@ -273,7 +278,7 @@ pub async fn numbers_from(
     // '~' comes after every digit: the range holds what the prefix is followed by a number in.
     let sql = "SELECT numero_facture, fingerprint FROM sales \
                WHERE shop_id = $1 AND numero_facture >= $2 AND numero_facture < $3";
-    let rows: Vec<(String, String)> =
+    let rows: Vec<(StoredText, StoredText)> =
         models.query(sql).bind(shop).bind(prefix.to_owned()).bind(format!("{prefix}~")).fetch_all().await?;
-    Ok(rows.into_iter().collect())
+    Ok(rows.into_iter().map(|(number, fingerprint)| (number.0, fingerprint.0)).collect())
 }

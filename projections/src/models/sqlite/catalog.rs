@@ -2,33 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use daybook_eventlog::Position;
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
-use super::{ReadModelsError, options};
+use super::{super::CopyId, ReadModelsError, options};
 use crate::Projection;
 
 /// The catalog's file in the folder of the read models.
 const FILE: &str = "catalog.sqlite3";
 
-/// A copy of a projection's tables: a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CopyId {
-    pub(crate) name: String,
-    /// Counts the copies that there ever were of this name.
-    pub(crate) generation: i64,
-}
-
 impl CopyId {
-    pub(crate) fn file(&self, folder: &Path) -> PathBuf {
+    pub(super) fn file(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{}.{}.sqlite3", self.name, self.generation))
     }
 }
 
 /// What a copy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CopyState {
+pub(super) enum CopyState {
     /// It answers reads.
     Served,
     /// It is built beside the one that is served.
@@ -54,39 +45,39 @@ impl CopyState {
 
 /// An entry of the catalog.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) id: CopyId,
-    pub(crate) version: u32,
-    pub(crate) state: CopyState,
+pub(super) struct Entry {
+    pub(super) id: CopyId,
+    pub(super) version: u32,
+    pub(super) state: CopyState,
 }
 
 /// The catalog, and the folder that it lies in with the copies.
-pub(crate) struct Catalog {
+pub(super) struct Catalog {
     connection: SqliteConnection,
 }
 
 impl Catalog {
-    pub(crate) fn file(folder: &Path) -> PathBuf {
+    pub(super) fn file(folder: &Path) -> PathBuf {
         folder.join(FILE)
     }
 
     /// Opens the catalog in `folder`, or makes it.
-    pub(crate) async fn open(folder: &Path) -> Result<Self, ReadModelsError> {
+    pub(super) async fn open(folder: &Path) -> Result<Self, ReadModelsError> {
         let mut connection =
             SqliteConnection::connect_with(&options(&Self::file(folder)).create_if_missing(true)).await?;
-        sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_catalog.sql"))
+        sqlx::raw_sql(include_str!("../../../../migrations/sqlite/read_models_catalog.sql"))
             .execute(&mut connection)
             .await?;
         Ok(Self { connection })
     }
 
     /// Opens the catalog in `folder` beside whoever writes it.
-    pub(crate) async fn open_to_read(folder: &Path) -> Result<Self, ReadModelsError> {
+    pub(super) async fn open_to_read(folder: &Path) -> Result<Self, ReadModelsError> {
         let options = options(&Self::file(folder)).pragma("query_only", "ON");
         Ok(Self { connection: SqliteConnection::connect_with(&options).await? })
     }
 
-    pub(crate) async fn entries(&mut self) -> Result<Vec<Entry>, ReadModelsError> {
+    pub(super) async fn entries(&mut self) -> Result<Vec<Entry>, ReadModelsError> {
         let rows: Vec<(String, i64, u32, String)> =
             sqlx::query_as("SELECT name, generation, version, state FROM copies ORDER BY name, generation")
                 .fetch_all(&mut self.connection)
@@ -98,7 +89,7 @@ impl Catalog {
     }
 
     /// Whether the copies are of the log that begins with `first_event`; notes it when they are of none yet.
-    pub(crate) async fn is_of(&mut self, first_event: Option<Uuid>) -> Result<bool, ReadModelsError> {
+    pub(super) async fn is_of(&mut self, first_event: Option<Uuid>) -> Result<bool, ReadModelsError> {
         let source: Option<Uuid> =
             sqlx::query_scalar("SELECT first_event FROM source").fetch_optional(&mut self.connection).await?;
         if source.is_none()
@@ -110,7 +101,7 @@ impl Catalog {
     }
 
     /// Forgets every copy and the log that they were of.
-    pub(crate) async fn clear(&mut self) -> Result<(), ReadModelsError> {
+    pub(super) async fn clear(&mut self) -> Result<(), ReadModelsError> {
         sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM copies; DELETE FROM source; COMMIT")
             .execute(&mut self.connection)
             .await?;
@@ -118,7 +109,7 @@ impl Catalog {
     }
 
     /// A new copy.
-    pub(crate) async fn add(
+    pub(super) async fn add(
         &mut self,
         projection: &dyn Projection,
         state: CopyState,
@@ -137,7 +128,7 @@ impl Catalog {
     }
 
     /// From now on `id` is the one of its name that is served.
-    pub(crate) async fn serve(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
+    pub(super) async fn serve(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
         sqlx::query(
             "UPDATE copies SET state = CASE WHEN generation = $2 THEN 'served' ELSE 'retired' END
              WHERE name = $1 AND (generation = $2 OR state = 'served')",
@@ -149,7 +140,7 @@ impl Catalog {
         Ok(())
     }
 
-    pub(crate) async fn remove(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
+    pub(super) async fn remove(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
         sqlx::query("DELETE FROM copies WHERE name = $1 AND generation = $2")
             .bind(&id.name)
             .bind(id.generation)
@@ -157,11 +148,4 @@ impl Catalog {
             .await?;
         Ok(())
     }
-}
-
-/// Where a copy stands, as stored with its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) position: Position,
-    pub(crate) fault: Option<(Position, String)>,
 }
