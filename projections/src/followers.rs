@@ -4,45 +4,31 @@
 //! Catching up, three things go on at once: the log is read and decoded, a batch is folded, and the batch before it
 //! is written, by all copies side by side.
 
-use std::{
-    num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+mod fold;
+mod read;
+mod write;
 
-use daybook_eventlog::{Filter, Log, Page, Position, ReadError};
-use futures::{StreamExt, future::join_all};
-use tokio::{
-    sync::{Mutex, mpsc},
-    task::JoinHandle,
-};
+use std::{sync::Arc, time::Duration};
 
+use daybook_eventlog::{Log, Position};
+use tokio::sync::{Mutex, mpsc};
+
+use self::{
+    fold::{Folded, fold_all},
+    read::{gather, read_ahead},
+    write::{RETRY_FIRST, Write, Writing, Written, written},
+};
 use crate::{
-    Changes, Decoded, FoldError, Projection, ReadModelsError,
+    Changes, Decoded, Projection, ReadModelsError,
     models::{Checkpoint, ProjectionCopy},
     projection::Undecodable,
 };
 
-/// Events written in one transaction when catching up; a few at a time when live.
-const BATCH_EVENTS_MAX: usize = 30_000;
-/// Events read at once.
-const PAGE_EVENTS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
-/// Pages that wait between the reader and the fold.
-const PAGES_AHEAD: usize = 32;
-/// With more than so many events missing, a batch waits for the next page: large transactions catch up faster. With
-/// fewer it is written at once, because somebody may be waiting for it.
-const CATCHING_UP_EVENTS: u64 = 8_192;
 /// A batch of more events is folded on a thread of its own, and written while the next one is folded.
 const SMALL_BATCH_EVENTS: usize = 256;
 /// A checkpoint that moved on without rows is written after so many events, or when nothing else comes for a while.
 const UNSAVED_EVENTS_MAX: u64 = 50_000;
 const UNSAVED_MAX: Duration = Duration::from_secs(1);
-/// Pauses between tries when a copy cannot be written.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-// Shorter than a read waits: what waited for room on the disk is there for the first read after there is some.
-const RETRY_MAX: Duration = Duration::from_secs(1);
-
 /// Who is told how the copies get on.
 pub(crate) trait Observer: Send + Sync {
     /// A copy has everything up to `position`; the log is at `head`.
@@ -233,7 +219,7 @@ impl Followers {
         interrupts: &mut mpsc::Receiver<C>,
         is_listening: &mut bool,
     ) -> Option<End<C>> {
-        let mut pages = self.read_ahead(after, last);
+        let mut pages = read_ahead(self.log.clone(), after, last);
         let mut writing: Option<Writing> = None;
         loop {
             let first = tokio::select! {
@@ -269,7 +255,7 @@ impl Followers {
                     None => Some(End::LogClosed),
                 };
             };
-            let gathered = self.gather(first, &mut pages).await;
+            let gathered = gather(&self.log, first, &mut pages).await;
             let (events, reached) = match gathered {
                 Ok(gathered) => gathered,
                 Err(error) => {
@@ -295,67 +281,6 @@ impl Followers {
                 return None;
             }
         }
-    }
-
-    /// What is there of pages, as one batch.
-    async fn gather(
-        &self,
-        first: ReadPage,
-        pages: &mut mpsc::Receiver<ReadPage>,
-    ) -> Result<(Vec<Result<Decoded, Undecodable>>, Position), ReadError> {
-        let Page { mut events, next_after: mut reached } = first?;
-        while events.len() < BATCH_EVENTS_MAX {
-            let mut next = pages.try_recv().ok();
-            let missing = self.log.head().get().saturating_sub(reached.get());
-            if next.is_none() && missing > CATCHING_UP_EVENTS {
-                next = pages.recv().await;
-            }
-            let Some(page) = next else { break };
-            let page = page?;
-            reached = page.next_after;
-            events.extend(page.events);
-        }
-        Ok((events, reached))
-    }
-
-    /// Reads and decodes on other threads while the batches before are folded and written.
-    fn read_ahead(&self, after: Position, last: Option<Position>) -> mpsc::Receiver<ReadPage> {
-        let (pages, waiting) = mpsc::channel(PAGES_AHEAD);
-        let log = self.log.clone();
-        tokio::spawn(async move {
-            let head = last.map_or_else(|| log.head(), |last| last.min(log.head()));
-            let mut after = after;
-            if after < head {
-                let mut parts = Box::pin(log.replay(after, head, Decoded::read));
-                while let Some(part) = parts.next().await {
-                    let page = part.map(|events| {
-                        after = after.plus(events.len() as u64);
-                        Page { events, next_after: after }
-                    });
-                    let failed = page.is_err();
-                    if pages.send(page).await.is_err() || failed {
-                        return;
-                    }
-                }
-            }
-            if last.is_some() {
-                return;
-            }
-            let mut live = Box::pin(log.subscribe(after, Filter::all(), PAGE_EVENTS, Decoded::read));
-            loop {
-                // Without a look at the other end this task would hold the log until the next append.
-                let page = tokio::select! {
-                    () = pages.closed() => return,
-                    page = live.next() => page,
-                };
-                let Some(page) = page else { return };
-                let failed = page.is_err();
-                if pages.send(page).await.is_err() || failed {
-                    return;
-                }
-            }
-        });
-        waiting
     }
 
     /// What the events change in each copy.
@@ -397,12 +322,7 @@ impl Followers {
                 writes.push(Write { name, copy, after, changes, checkpoint });
             }
         }
-        let task = if writes.is_empty() {
-            None
-        } else {
-            Some(AbortOnDrop(tokio::spawn(join_all(writes.into_iter().map(Write::run)))))
-        };
-        Writing { task, noted, reached }
+        Writing::begin(writes, noted, reached)
     }
 
     /// Waits for what is being written; whether everybody goes on.
@@ -460,154 +380,6 @@ impl Followers {
                     Err(error) => tracing::debug!(%error, "a checkpoint could not be written"),
                 }
             }
-        }
-    }
-}
-
-type ReadPage = Result<Page<Result<Decoded, Undecodable>>, ReadError>;
-
-/// What a projection makes of a batch: its rows, and where it stands then.
-struct Folded {
-    name: &'static str,
-    changes: Changes,
-    checkpoint: Checkpoint,
-}
-
-/// A batch on its way into the files.
-struct Writing {
-    task: Option<AbortOnDrop<Vec<Written>>>,
-    noted: Vec<(&'static str, Checkpoint)>,
-    reached: Position,
-}
-
-/// Where a copy stands that had rows to write; nowhere when another node keeps it now.
-struct Written {
-    name: &'static str,
-    checkpoint: Option<Checkpoint>,
-}
-
-/// Where the copies are that have written their rows.
-async fn written(writing: &mut Option<Writing>) -> Vec<Written> {
-    match writing {
-        Some(Writing { task: Some(AbortOnDrop(task)), .. }) => task.await.unwrap_or_default(),
-        _ => Vec::new(),
-    }
-}
-
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A batch on its way into one file.
-struct Write {
-    name: &'static str,
-    copy: Arc<Mutex<ProjectionCopy>>,
-    /// Where the copy was before.
-    after: Position,
-    changes: Changes,
-    checkpoint: Checkpoint,
-}
-
-fn report(projection: &str, error: &ReadModelsError, what: &str) {
-    tracing::error!(error = error as &dyn std::error::Error, projection, "{what}");
-}
-
-impl Write {
-    /// Writes; what is in the way for now (a full disk, a busy file) is waited out. Answers where the copy stands.
-    async fn run(self) -> Written {
-        let Self { name, copy, after, changes, checkpoint } = self;
-        let mut copy = copy.lock().await;
-        let mut pause = RETRY_FIRST;
-        let refusal = loop {
-            let Err(error) = copy.write(&changes, &checkpoint).await else {
-                return Written { name, checkpoint: Some(checkpoint) };
-            };
-            if matches!(error, ReadModelsError::Fenced(_)) {
-                return Written { name, checkpoint: None };
-            }
-            if !error.may_pass() {
-                break error;
-            }
-            report(name, &error, "a read model could not be written; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
-        };
-        report(name, &refusal, "a read model takes no rows");
-        let position = after;
-        let reason = match &refusal {
-            ReadModelsError::Storage(sqlx::Error::Database(refusal)) => refusal.message().to_owned(),
-            other => other.to_string(),
-        };
-        let reason = format!("the tables refused the batch that begins here: {reason}");
-        let stopped = Checkpoint { position, fault: Some((position.plus(1), reason)) };
-        if let Err(error) = copy.write(&Changes::default(), &stopped).await {
-            report(name, &error, "where a projection stopped could not be written");
-        }
-        Written { name, checkpoint: Some(stopped) }
-    }
-}
-
-fn fold_all(
-    working: &[(Arc<dyn Projection>, Position, Position)],
-    events: Vec<Result<Decoded, Undecodable>>,
-) -> Vec<Folded> {
-    let mut decoded = Vec::with_capacity(events.len());
-    let mut broken = Vec::new();
-    for event in events {
-        match event {
-            Ok(event) => decoded.push(event),
-            Err(event) => broken.push(event),
-        }
-    }
-    let fold = |(projection, after, reached): &(Arc<dyn Projection>, Position, Position)| {
-        let broken = broken
-            .iter()
-            .find(|event| event.position > *after && event.position <= *reached && projection.takes(&event.event_type));
-        let fault = broken.map(|event| FoldError { position: event.position, reason: event.reason.clone() });
-        fold_one(&**projection, *after, &decoded, *reached, fault)
-    };
-    working.iter().map(fold).collect()
-}
-
-/// A fold that panics stops its projection like one that says no.
-fn folded(projection: &dyn Projection, events: &[Decoded]) -> Result<Changes, FoldError> {
-    catch_unwind(AssertUnwindSafe(|| projection.fold(events))).unwrap_or_else(|_| {
-        let position = events.first().map_or(Position::START, |event| event.position);
-        Err(FoldError { position, reason: "the fold of the batch that begins here panicked".to_owned() })
-    })
-}
-
-/// Folds what comes after `after`, up to `reached` or the first event that the projection cannot take.
-fn fold_one(
-    projection: &dyn Projection,
-    after: Position,
-    decoded: &[Decoded],
-    reached: Position,
-    fault: Option<FoldError>,
-) -> Folded {
-    let name = projection.name();
-    let from = decoded.partition_point(|event| event.position <= after);
-    let mut fault = fault;
-    loop {
-        let end = fault.as_ref().map_or(reached.plus(1), |fault| fault.position.min(reached.plus(1)));
-        let to = decoded.partition_point(|event| event.position < end);
-        match folded(projection, &decoded[from..to.max(from)]) {
-            Ok(changes) => {
-                let position =
-                    fault.as_ref().map_or(reached, |fault| Position::new(fault.position.get() - 1).max(after));
-                let fault = fault.map(|fault| (fault.position, fault.reason));
-                return Folded { name, changes, checkpoint: Checkpoint { position, fault } };
-            }
-            // An error at an event that was not part of the fold would come again for ever: stop at the start.
-            Err(error) if to <= from || error.position <= after => {
-                let stopped = Checkpoint { position: after, fault: Some((error.position, error.reason)) };
-                return Folded { name, changes: Changes::default(), checkpoint: stopped };
-            }
-            Err(error) => fault = Some(error),
         }
     }
 }

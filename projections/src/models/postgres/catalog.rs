@@ -175,6 +175,11 @@ impl<'c> Change<'c> {
         Ok(())
     }
 
+    /// How long what comes waits for tables that others use.
+    pub(super) async fn wait_for_locks(&mut self, milliseconds: u32) -> Result<(), ReadModelsError> {
+        self.run(format!("SET LOCAL lock_timeout = '{milliseconds}ms'")).await
+    }
+
     /// Puts the tables of `building` where they are served.
     pub(super) async fn serve(&mut self, building: &Entry) -> Result<(), ReadModelsError> {
         let from = schema_of(&self.schema, &building.id.name, CopyState::Building);

@@ -28,8 +28,11 @@ use crate::Projection;
 
 /// How long a node's own view of the log may be behind what another node has applied of it.
 const LOG_VIEW_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// How often a take-over tries to come between the queries of others, which it waits for.
-const TAKE_OVER_TRIES_MAX: u32 = 10;
+/// How often a take-over tries to come between the queries of others. Each time those that come after it wait with it,
+/// so it waits only a moment, and lets them through before it tries again.
+const TAKE_OVER_TRIES_MAX: u32 = 30;
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
+const TAKE_OVER_LOCK_MS_MAX: u32 = 300;
 
 /// The read models on a server. Cheap to clone.
 #[derive(Clone)]
@@ -151,8 +154,8 @@ impl PostgresModels {
             match self.try_take_over(id).await {
                 // The answer to the commit was lost, or a query of somebody's takes long.
                 Err(error) if error.may_pass() && tries < TAKE_OVER_TRIES_MAX => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, copy = ?id, "it takes over in a moment");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    tracing::info!(error = &error as &dyn std::error::Error, copy = ?id, "it takes over in a moment");
+                    tokio::time::sleep(TAKE_OVER_PAUSE).await;
                 }
                 taken => return taken,
             }
@@ -171,6 +174,7 @@ impl PostgresModels {
         if fresh.state == CopyState::Served {
             return Ok(());
         }
+        change.wait_for_locks(TAKE_OVER_LOCK_MS_MAX).await?;
         for entry in entries.iter().filter(|entry| entry.state == CopyState::Served) {
             change.remove(entry).await?;
         }

@@ -281,6 +281,37 @@ async fn a_copy_of_an_older_version_is_served_until_the_new_one_takes_over_and_a
 }
 
 #[tokio::test]
+async fn a_take_over_waits_for_queries_under_way_and_holds_up_others_only_for_moments() {
+    let Some(place) = Place::new().await else { return };
+    let node = place.node().await;
+    place.served(&node).await.write(&rows([("old", 1)]), &at(0)).await.unwrap();
+    let id = node.begin_beside(&Counts(1)).await.unwrap();
+    node.open_copy(id.clone(), &Counts(1)).await.unwrap().write(&rows([("new", 1)]), &at(0)).await.unwrap();
+    let reading = std::thread::spawn({
+        let (server, database) = (Server::shared(), place.database.clone());
+        let sql =
+            "BEGIN; SELECT name FROM daybook_models.counts; SELECT pg_sleep(2); SELECT name FROM daybook_models.counts";
+        move || server.sql(&database, sql).unwrap()
+    });
+    while place.sql("SELECT count(*) FROM pg_locks WHERE relation = 'daybook_models.counts'::regclass") == "0" {}
+    let taking_over = tokio::spawn({
+        let node = node.clone();
+        async move { node.take_over(&id).await }
+    });
+    let mut seen = Vec::new();
+    while !taking_over.is_finished() {
+        let started = std::time::Instant::now();
+        seen.push(dump(&node).await.concat());
+        assert!(started.elapsed() < std::time::Duration::from_millis(1_500), "{:?}", started.elapsed());
+    }
+    taking_over.await.unwrap().unwrap();
+    assert_eq!(reading.join().unwrap().split_whitespace().collect::<Vec<_>>(), ["old", "old"]);
+    seen.push(dump(&node).await.concat());
+    seen.dedup();
+    assert_eq!(seen, ["counts|\"old\"|1|1|1", "counts|\"new\"|1|1|1"]);
+}
+
+#[tokio::test]
 async fn many_nodes_make_the_tables_together() {
     let Some(place) = Place::new().await else { return };
     let node = || async {
