@@ -168,12 +168,12 @@ impl Node {
             let name = projection.name();
             let Some(copies) = positions.get(name) else { continue };
             // One of another version is not what this build's queries are for.
-            if copies.version == projection.version() {
-                if copies.checkpoint.fault.is_some() {
-                    self.progress.stopped(name, &copies.checkpoint);
-                } else {
-                    self.progress.applied(name, copies.checkpoint.position, self.log.head());
-                }
+            if copies.version != projection.version() {
+                self.progress.has_none(name);
+            } else if copies.checkpoint.fault.is_some() {
+                self.progress.stopped(name, &copies.checkpoint);
+            } else {
+                self.progress.applied(name, copies.checkpoint.position, self.log.head());
             }
             match (&copies.building, &copies.rebuild_failure) {
                 (Some(building), _) => self.progress.rebuilding_elsewhere(name, building.position),
