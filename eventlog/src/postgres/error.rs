@@ -73,6 +73,18 @@ pub enum ServerError {
     },
 }
 
+impl ServerError {
+    /// The server cannot be reached, or cannot serve now: the same may go through a little later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::Database { source, .. } => matches!(failure_of(source), Failure::Lost | Failure::Busy),
+            _ => false,
+        }
+    }
+}
+
 /// What a failure of a statement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -104,14 +116,7 @@ impl From<sqlx::Error> for StatementError {
 impl StatementError {
     pub(super) fn failure(&self) -> Failure {
         let Self::Database(error) = self else { return Failure::Lost };
-        match &**error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Failure::Lost
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Failure::Busy,
-            sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or_default()),
-            _ => Failure::Broken,
-        }
+        failure_of(error)
     }
 
     /// The statement would have written something that may stand only once.
@@ -137,6 +142,17 @@ impl StatementError {
             Failure::Lost | Failure::Busy => ReadError::Unavailable(Arc::new(self)),
             Failure::Full | Failure::Broken => ReadError::Storage(Arc::new(self)),
         }
+    }
+}
+
+fn failure_of(error: &sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            Failure::Lost
+        }
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Failure::Busy,
+        sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or_default()),
+        _ => Failure::Broken,
     }
 }
 
