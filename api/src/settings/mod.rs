@@ -83,6 +83,11 @@ pub enum LogFormat {
 pub struct Secret(String);
 
 impl Secret {
+    /// The URL of a database; the error says what is allowed.
+    pub(crate) fn database_url(text: &str) -> Result<Self, String> {
+        parse::database_url(text)
+    }
+
     /// The text itself, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -52,7 +52,7 @@ pub enum ServerError {
         known: i32,
     },
     /// There is no log, or an older one, and it was asked to leave it at that.
-    #[error("{place} has format {found}, this build needs {known}: migrate it first")]
+    #[error("{place} {}, this build needs format {known}: run `daybook migrate`", had(*found))]
     NotMigrated {
         /// Server, database and schema.
         place: String,
@@ -71,6 +71,10 @@ pub enum ServerError {
         /// What is there.
         last: Position,
     },
+}
+
+fn had(format: i32) -> String {
+    if format == 0 { "holds no log".to_owned() } else { format!("holds a log of format {format}") }
 }
 
 impl ServerError {
