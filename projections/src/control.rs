@@ -19,8 +19,15 @@ pub struct ProjectionControl {
     pub(crate) progress: Progress,
     pub(crate) projections: Arc<[Arc<dyn Projection>]>,
     pub(crate) models: ReadModels,
+    /// Whoever keeps the read models, when that is always this process; else the catalog says what is asked.
+    pub(crate) commands: Option<Commands>,
+}
+
+/// The way to the tasks that keep the read models.
+#[derive(Clone)]
+pub(crate) struct Commands {
     pub(crate) rebuilds: Arc<Rebuilds>,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) live: mpsc::Sender<Command>,
 }
 
 /// Why a projection does not do what was asked of it.
@@ -74,17 +81,27 @@ impl ProjectionControl {
         let projection = Arc::clone(self.find(name)?);
         let control = self.clone();
         finished(async move {
-            if !control.rebuilds.begin(&projection) {
+            let Some(commands) = &control.commands else {
+                return match control.models.begin_beside(&*projection).await {
+                    Ok(_) => {
+                        control.progress.rebuild_waits(projection.name());
+                        Ok(())
+                    }
+                    Err(ReadModelsError::Rebuilding(_)) => Err(ControlError::Rebuilding),
+                    Err(error) => Err(error.into()),
+                };
+            };
+            if !commands.rebuilds.begin(&projection) {
                 return Err(ControlError::Rebuilding);
             }
             match control.models.begin_beside(&*projection).await {
                 Ok(copy) => {
                     control.progress.rebuild_waits(projection.name());
-                    control.rebuilds.ready(projection.name(), copy);
+                    commands.rebuilds.ready(projection.name(), copy);
                     Ok(())
                 }
                 Err(error) => {
-                    control.rebuilds.end(projection.name());
+                    commands.rebuilds.end(projection.name());
                     Err(error.into())
                 }
             }
@@ -97,29 +114,45 @@ impl ProjectionControl {
     /// # Errors
     /// [`ControlError`]
     pub async fn cancel(&self, name: &str) -> Result<(), ControlError> {
-        let name = self.find(name)?.name();
+        let projection = Arc::clone(self.find(name)?);
         let control = self.clone();
         finished(async move {
-            let (copy, is_gone) = control.rebuilds.give_up(name).ok_or(ControlError::NotRebuilding)?;
-            control.progress.rebuild_ended(name);
-            if is_gone {
-                control.models.give_up(&copy).await;
-            } else if let Err(error) = control.models.forget(&copy).await {
-                // Whoever builds it throws it away; only a crash before that would bring it back.
-                tracing::warn!(error = &error as &dyn std::error::Error, projection = name, "its rebuild ends later");
+            match &control.commands {
+                Some(commands) => control.cancel_here(commands, projection.name()).await,
+                None => control.cancel_anywhere(&projection).await,
             }
-            // Whoever was told that it is given up may ask for another one.
-            let gone = async {
-                while control.rebuilds.has(name) {
-                    tokio::time::sleep(CANCEL_LOOK_EVERY).await;
-                }
-            };
-            if tokio::time::timeout(CANCEL_PATIENCE, gone).await.is_err() {
-                tracing::info!(projection = name, "its rebuild ends after the batch being written");
-            }
-            Ok(())
         })
         .await
+    }
+
+    async fn cancel_here(&self, commands: &Commands, name: &'static str) -> Result<(), ControlError> {
+        let (copy, is_gone) = commands.rebuilds.give_up(name).ok_or(ControlError::NotRebuilding)?;
+        self.progress.rebuild_ended(name);
+        if is_gone {
+            self.models.give_up(&copy).await;
+        } else if let Err(error) = self.models.forget(&copy).await {
+            // Whoever builds it throws it away; only a crash before that would bring it back.
+            tracing::warn!(error = &error as &dyn std::error::Error, projection = name, "its rebuild ends later");
+        }
+        // Whoever was told that it is given up may ask for another one.
+        let gone = async {
+            while commands.rebuilds.has(name) {
+                tokio::time::sleep(CANCEL_LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(CANCEL_PATIENCE, gone).await.is_err() {
+            tracing::info!(projection = name, "its rebuild ends after the batch being written");
+        }
+        Ok(())
+    }
+
+    /// Whoever builds it finds that it is not in the catalog any more.
+    async fn cancel_anywhere(&self, projection: &Arc<dyn Projection>) -> Result<(), ControlError> {
+        let unfinished = self.models.unfinished(std::slice::from_ref(projection)).await?;
+        let (_, copy) = unfinished.into_iter().next().ok_or(ControlError::NotRebuilding)?;
+        self.models.forget(&copy).await?;
+        self.progress.rebuild_ended(projection.name());
+        Ok(())
     }
 
     /// A projection that stopped at an event tries again.
@@ -128,8 +161,12 @@ impl ProjectionControl {
     /// [`ControlError`]
     pub async fn resume(&self, name: &str) -> Result<(), ControlError> {
         let name = self.find(name)?.name();
+        let Some(commands) = &self.commands else {
+            let Some(server) = self.models.shared() else { return Err(ControlError::Stopping) };
+            return if server.try_again(name).await? { Ok(()) } else { Err(ControlError::NotStopped) };
+        };
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Resume(name, reply)).await.map_err(|_| ControlError::Stopping)?;
+        commands.live.send(Command::Resume(name, reply)).await.map_err(|_| ControlError::Stopping)?;
         match answer.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(ControlError::NotStopped),
@@ -137,16 +174,18 @@ impl ProjectionControl {
         }
     }
 
+    fn find(&self, name: &str) -> Result<&Arc<dyn Projection>, ControlError> {
+        self.projections.iter().find(|projection| projection.name() == name).ok_or(ControlError::Unknown)
+    }
+}
+
+impl Commands {
     /// Lets the live task serve a copy.
     pub(crate) async fn take_over(&self, building: Building) -> Result<(), TakeOverError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::TakeOver(building, reply)).await;
+        let sent = self.live.send(Command::TakeOver(building, reply)).await;
         sent.map_err(|_| TakeOverError::Stopping)?;
         answer.await.unwrap_or(Err(TakeOverError::Stopping))
-    }
-
-    fn find(&self, name: &str) -> Result<&Arc<dyn Projection>, ControlError> {
-        self.projections.iter().find(|projection| projection.name() == name).ok_or(ControlError::Unknown)
     }
 }
 

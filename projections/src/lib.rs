@@ -9,8 +9,10 @@ pub mod shop;
 
 mod control;
 mod followers;
+mod keeper;
 mod live;
 mod models;
+mod node;
 mod offline;
 mod progress;
 mod projection;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 
 pub use self::{
     control::{ControlError, ProjectionControl},
-    models::{Differences, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Reading, Standing},
+    models::{Differences, PostgresModelsOptions, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Standing},
     offline::{Rebuilt, Told, Verdict, cancel, catch_up, rebuild, verify},
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -48,7 +49,7 @@ impl Projection for Library {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../migrations/sqlite/read_models/library.sql")
+        include_str!("../../migrations/read_models/library.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -114,11 +115,12 @@ pub struct Book {
     pub created_at: DateTime<Utc>,
 }
 
-type BookRow = (Uuid, Uuid, String, Option<u32>, bool, i64);
+type BookRow = (Uuid, Uuid, StoredText, Option<i64>, i64, i64);
 
 impl From<BookRow> for Book {
     fn from((id, owner, title, total_pages, shared, created_at): BookRow) -> Self {
-        Self { id, owner, title, total_pages, shared, created_at: from_micros(created_at) }
+        let total_pages = total_pages.and_then(|pages| u32::try_from(pages).ok());
+        Self { id, owner, title: title.0, total_pages, shared: shared != 0, created_at: from_micros(created_at) }
     }
 }
 
@@ -129,12 +131,8 @@ impl From<BookRow> for Book {
 pub async fn readable(models: &ReadModels, reader: Uuid, skip: u64, limit: u32) -> Result<Vec<Book>, ReadModelsError> {
     let sql = "SELECT book_id, owner, title, total_pages, shared, created_at FROM books \
                WHERE owner = $1 OR shared = 1 ORDER BY created_at, book_id LIMIT $2 OFFSET $3";
-    let rows: Vec<BookRow> = sqlx::query_as(sql)
-        .bind(reader)
-        .bind(limit)
-        .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-        .fetch_all(&*models.pool())
-        .await?;
+    let rows: Vec<BookRow> =
+        models.query(sql).bind(reader).bind(limit).bind(i64::try_from(skip).unwrap_or(i64::MAX)).fetch_all().await?;
     Ok(rows.into_iter().map(Book::from).collect())
 }
 
@@ -144,7 +142,7 @@ pub async fn readable(models: &ReadModels, reader: Uuid, skip: u64, limit: u32) 
 /// [`ReadModelsError`]
 pub async fn count(models: &ReadModels, reader: Uuid) -> Result<u64, ReadModelsError> {
     let sql = "SELECT count(*) FROM books WHERE owner = $1 OR shared = 1";
-    let count: i64 = sqlx::query_scalar(sql).bind(reader).fetch_one(&*models.pool()).await?;
+    let count: i64 = models.query(sql).bind(reader).fetch_scalar().await?;
     Ok(count.cast_unsigned())
 }
 
@@ -155,6 +153,6 @@ pub async fn count(models: &ReadModels, reader: Uuid) -> Result<u64, ReadModelsE
 pub async fn book(models: &ReadModels, id: Uuid, reader: Uuid) -> Result<Option<Book>, ReadModelsError> {
     let sql = "SELECT book_id, owner, title, total_pages, shared, created_at FROM books \
                WHERE book_id = $1 AND (owner = $2 OR shared = 1)";
-    let row: Option<BookRow> = sqlx::query_as(sql).bind(id).bind(reader).fetch_optional(&*models.pool()).await?;
+    let row: Option<BookRow> = models.query(sql).bind(id).bind(reader).fetch_optional().await?;
     Ok(row.map(Book::from))
 }

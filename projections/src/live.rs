@@ -6,13 +6,12 @@ use daybook_eventlog::{Log, Position};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    Progress, ProjectionState, ReadModels,
+    Progress, ProjectionState, ReadModels, ReadModelsError,
     control::Command,
-    followers::{CATCHING_UP_EVENTS, End, Follower, Followers, Observer},
-    models::Checkpoint,
+    followers::{CATCHING_UP_EVENTS, End, Follower, Followers, Hold, Observer},
+    models::{Checkpoint, Source},
     progress::HEAD_SAMPLE_EVERY,
     rebuild::{Building, TakeOverError},
-    runner::source,
 };
 
 /// How long a read model that cannot be written keeps the others waiting.
@@ -68,6 +67,10 @@ impl Live {
                 }
                 End::Interrupted(Command::CaughtUp) => self.reclaim().await,
                 End::Stuck => {}
+                End::Fenced => {
+                    tracing::warn!("another node keeps the read models");
+                    break;
+                }
                 End::Interrupted(Command::Stop) | End::LogClosed | End::Abandoned | End::Reached => break,
             }
         }
@@ -79,18 +82,18 @@ impl Live {
     /// Lets those that are far behind the others, or cannot be written, go on on their own: nobody waits for them.
     async fn part_behind(&mut self) {
         let working = || self.followers.iter().filter(|follower| follower.is_working());
-        let first = working().filter(|one| !one.is_stuck).map(|one| one.checkpoint.position).max();
+        let first = working().filter(|one| one.hold != Hold::Stuck).map(|one| one.checkpoint.position).max();
         let Some(first) = first else { return };
         let is_behind = |one: &Follower| {
             let missing = first.get().saturating_sub(one.checkpoint.position.get());
-            one.is_working() && (one.is_stuck || missing > CATCHING_UP_EVENTS)
+            one.is_working() && (one.hold == Hold::Stuck || missing > CATCHING_UP_EVENTS)
         };
         if !working().any(is_behind) {
             return;
         }
         self.reclaim().await;
         let mut apart = self.followers.part(is_behind);
-        apart.iter_mut().for_each(|follower| follower.is_stuck = false);
+        apart.iter_mut().for_each(|follower| follower.hold = Hold::Free);
         let names: Vec<_> = apart.iter().map(Follower::name).collect();
         tracing::info!(projections = ?names, "catching up on their own");
         let (stop, stopped) = mpsc::channel(1);
@@ -113,9 +116,11 @@ impl Live {
         if self.followers.find(name).is_none() {
             self.reclaim().await;
         }
-        let Some(served) = self.followers.find(name) else { return Err(TakeOverError::Stopping) };
-        // One that stopped stays behind; what takes over from it has everything.
-        let target = if served.checkpoint.fault.is_some() { self.log.head() } else { served.checkpoint.position };
+        // One that stopped stays behind, and of an older version there is none here: what takes over has everything.
+        let target = match self.followers.find(name) {
+            Some(served) if served.checkpoint.fault.is_none() => served.checkpoint.position,
+            _ => self.log.head(),
+        };
         let copy = self.models.open_copy(id.clone(), &*projection).await?;
         let mut alone = Followers::new(self.log.clone(), vec![Follower::new(projection, copy)], Arc::new(Silent));
         alone.follow_to(target).await;
@@ -123,7 +128,11 @@ impl Live {
         if let Some(fault) = fresh.checkpoint.fault {
             return Err(TakeOverError::Stopped(fault));
         }
+        if fresh.hold == Hold::Fenced {
+            return Err(ReadModelsError::Fenced(name.to_owned()).into());
+        }
         self.models.take_over(&id).await?;
+        fresh.has_taken_over().await;
         let position = fresh.checkpoint.position;
         // The connection of the old one closes here; its file goes when nobody reads it any more.
         drop(self.followers.part(|follower| follower.name() == name));
@@ -148,8 +157,10 @@ async fn catch_up(
         if head.get().saturating_sub(lowest.get()) < CATCHING_UP_EVENTS / 2 {
             break;
         }
-        if followers.follow(Some(head), &mut stopped).await != End::Reached {
-            return followers.into_all();
+        match followers.follow(Some(head), &mut stopped).await {
+            End::Reached => {}
+            End::Fenced => break,
+            End::Interrupted(()) | End::Abandoned | End::Stuck | End::LogClosed => return followers.into_all(),
         }
     }
     if let Some(commands) = commands.upgrade() {
@@ -167,7 +178,7 @@ async fn tidy(log: Log, models: ReadModels, progress: Progress) {
     if head.wait_for(|head| *head > Position::START).await.is_err() {
         return;
     }
-    if let Ok((Some(first), _)) = source(&log).await
+    if let Ok(Source { first_event: Some(first), .. }) = Source::of(&log).await
         && let Err(error) = models.note_source(first).await
     {
         tracing::warn!(error = &error as &dyn std::error::Error, "which log the read models are of was not noted");

@@ -4,10 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     Differences, Progress, Projection, ReadModels, ReadModelsError,
-    followers::{Follower, Followers, Observer},
+    followers::{Follower, Followers, Hold, Observer},
     models::Checkpoint,
     rebuild::{self, Built},
-    runner::source,
 };
 use daybook_eventlog::{Log, Position};
 
@@ -25,9 +24,9 @@ pub async fn catch_up(
     projections: Vec<Arc<dyn Projection>>,
     told: Told,
 ) -> Result<Progress, ReadModelsError> {
-    let copies = models.prepare(&projections, source(log).await?).await?;
+    let copies = models.prepare(&projections, log).await?;
     let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
-    let followers = projections.into_iter().zip(copies).map(|(projection, copy)| {
+    let followers = copies.into_iter().map(|(projection, copy)| {
         let mut follower = Follower::new(projection, copy);
         follower.try_again();
         follower
@@ -35,8 +34,12 @@ pub async fn catch_up(
     let observer = Arc::new(Both(progress.clone(), told));
     let mut followers = Followers::new(log.clone(), followers.collect(), observer);
     followers.follow_to(log.head()).await;
+    let fenced = followers.iter().find(|follower| follower.hold == Hold::Fenced).map(Follower::name);
     followers.close().await;
-    Ok(progress)
+    match fenced {
+        Some(name) => Err(ReadModelsError::Fenced(name.to_owned())),
+        None => Ok(progress),
+    }
 }
 
 /// What became of a projection that was to be built anew.
@@ -60,7 +63,7 @@ pub async fn rebuild(
     wanted: impl Fn(&str) -> bool,
     told: Told,
 ) -> Result<Vec<Rebuilt>, ReadModelsError> {
-    for copy in models.prepare(&projections, source(log).await?).await? {
+    for (_, copy) in models.prepare(&projections, log).await? {
         copy.close().await;
     }
     let mut copies = Vec::new();
@@ -94,7 +97,7 @@ pub async fn rebuild(
                 models.forget_retired(name).await;
                 None
             }
-            Built::GivenUp | Built::Interrupted => Some("it was given up".to_owned()),
+            Built::GivenUp | Built::Fenced | Built::Interrupted => Some("it was given up".to_owned()),
         };
         rebuilt.push(Rebuilt { name, failure });
     }
@@ -162,21 +165,21 @@ pub async fn verify(
     let log = log.beside().await.map_err(ReadModelsError::Log)?;
     let aside = ReadModels::open(scratch).await?;
     let mut followers = Vec::with_capacity(projections.len());
-    let copies = aside.prepare(&projections, source(&log).await?).await?;
-    for ((projection, copy), frozen) in projections.iter().zip(copies).zip(&served) {
+    let copies = aside.prepare(&projections, &log).await?;
+    for ((projection, copy), frozen) in copies.into_iter().zip(&served) {
         let until = frozen.as_ref().map_or(Position::START, |frozen| frozen.checkpoint.position);
-        followers.push(Follower::new(Arc::clone(projection), copy).until(until));
+        followers.push(Follower::new(projection, copy).until(until));
     }
     let mut followers = Followers::new(log.clone(), followers, Arc::new(Teller(told)));
     followers.follow_to(log.head()).await;
-    let built: Vec<_> = followers.iter().map(|one| (one.id.clone(), one.checkpoint.clone())).collect();
+    let built: Vec<_> = followers.iter().map(|one| one.checkpoint.clone()).collect();
     followers.close().await;
     let mut verdicts = Vec::with_capacity(projections.len());
-    for ((projection, (copy, built)), frozen) in projections.iter().zip(built).zip(served) {
+    for ((projection, built), frozen) in projections.iter().zip(built).zip(served) {
         let mut verdict =
             Verdict { name: projection.name(), checkpoint: None, fault: None, differences: Differences::default() };
         if let Some(mut frozen) = frozen {
-            verdict.differences = models.compare(&mut frozen, &aside.file(&copy), &**projection).await?;
+            verdict.differences = aside.compare(&mut frozen, &**projection).await?;
             let until = frozen.checkpoint.position;
             verdict.checkpoint = Some(until);
             verdict.fault = frozen.checkpoint.fault.or(built.fault).or_else(|| {

@@ -2,12 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use daybook_eventlog::{Log, Position};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     followers::{CATCHING_UP_EVENTS, Observer},
@@ -19,7 +22,32 @@ use crate::{
 pub struct Progress {
     projections: Arc<HashMap<&'static str, Tracked>>,
     heads: Arc<Mutex<VecDeque<(Position, Instant)>>>,
+    waiting: Arc<Waiting>,
     log: Log,
+}
+
+/// Who waits for read models to move: whoever has to look for that looks more often then.
+#[derive(Default)]
+struct Waiting {
+    callers: AtomicUsize,
+    begun: Notify,
+}
+
+/// One who waits.
+struct Waiter<'a>(&'a Waiting);
+
+impl Waiting {
+    fn enter(&self) -> Waiter<'_> {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+        self.begun.notify_one();
+        Waiter(self)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How often the log's head is looked at to tell how old what is not applied yet is.
@@ -162,7 +190,12 @@ impl Progress {
             };
             (name, tracked)
         };
-        Self { projections: Arc::new(projections.into_iter().map(track).collect()), heads: Arc::default(), log }
+        Self {
+            projections: Arc::new(projections.into_iter().map(track).collect()),
+            heads: Arc::default(),
+            waiting: Arc::default(),
+            log,
+        }
     }
 
     /// Notes when the log had come how far.
@@ -217,6 +250,7 @@ impl Progress {
                 let checkpoint = *tracked.checkpoint.borrow();
                 return Err(Lagging { projection, checkpoint, wanted: position });
             }
+            let _waiter = self.waiting.enter();
             let mut checkpoint = tracked.checkpoint.subscribe();
             let reached = tokio::time::timeout_at(deadline, checkpoint.wait_for(|at| *at >= position)).await;
             if !matches!(reached, Ok(Ok(_))) {
@@ -225,6 +259,16 @@ impl Progress {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody waits for read models to move.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.callers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until somebody begins to wait.
+    pub(crate) async fn awaited(&self) {
+        self.waiting.begun.notified().await;
     }
 
     /// Every projection, by name.
@@ -289,6 +333,15 @@ impl Progress {
         }
         running.position = position;
         running.pace.note(position);
+    }
+
+    /// Notes how far another node is with the copy that it builds beside; it has not begun while it has nothing.
+    pub(crate) fn rebuilding_elsewhere(&self, projection: &str, position: Position) {
+        if position > Position::START {
+            self.rebuilding(projection, position);
+        } else {
+            self.rebuild_waits(projection);
+        }
     }
 
     /// Notes that no copy is built beside any more.

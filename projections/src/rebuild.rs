@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 pub(crate) use self::jobs::Rebuilds;
 use crate::{
     Progress, Projection, ReadModels, ReadModelsError,
-    control::ProjectionControl,
-    followers::{End, Follower, Followers, Observer},
+    control::Commands,
+    followers::{End, Follower, Followers, Hold, Observer},
     models::{Checkpoint, CopyId},
 };
 
@@ -40,6 +40,8 @@ pub(crate) enum Built {
     Failed { reason: String, may_pass: bool },
     /// Nobody wanted it any more.
     GivenUp,
+    /// Somebody else builds it now, or has taken it out of the catalog.
+    Fenced,
     /// It goes on at the next start.
     Interrupted,
 }
@@ -60,26 +62,25 @@ pub(crate) struct Rebuilder {
     pub(crate) log: Log,
     pub(crate) models: ReadModels,
     pub(crate) progress: Progress,
-    pub(crate) rebuilds: Arc<Rebuilds>,
-    /// Whoever serves what is built.
-    pub(crate) control: ProjectionControl,
+    /// Who asks for rebuilds, and who serves what is built.
+    pub(crate) commands: Commands,
 }
 
 impl Rebuilder {
     /// Builds whatever is asked for, all of one time together, until `stopped`.
     pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
         loop {
-            let waiting = self.rebuilds.take_waiting();
+            let waiting = self.commands.rebuilds.take_waiting();
             if waiting.is_empty() {
                 tokio::select! {
-                    () = self.rebuilds.asked.notified() => continue,
+                    () = self.commands.rebuilds.asked.notified() => continue,
                     _ = stopped.recv() => return,
                 }
             }
             let (outcomes, mut told) = mpsc::unbounded_channel();
             let observer = Watched {
                 progress: self.progress.clone(),
-                rebuilds: Arc::clone(&self.rebuilds),
+                rebuilds: Arc::clone(&self.commands.rebuilds),
                 outcomes: outcomes.clone(),
             };
             let (stop, stop_heard) = mpsc::channel(1);
@@ -116,15 +117,16 @@ impl Rebuilder {
     async fn finish(&self, (projection, copy): Building, built: Built) {
         let name = projection.name();
         match built {
-            Built::Interrupted if !self.rebuilds.is_given_up(name) => {}
-            Built::Whole if self.rebuilds.begin_handover(name) => {
-                match self.control.take_over((projection, copy.clone())).await {
+            Built::Interrupted if !self.commands.rebuilds.is_given_up(name) => {}
+            Built::Whole if self.commands.rebuilds.begin_handover(name) => {
+                match self.commands.take_over((projection, copy.clone())).await {
                     Ok(()) => {
                         self.progress.rebuild_ended(name);
-                        self.rebuilds.end(name);
+                        self.commands.rebuilds.end(name);
                     }
                     // The next start goes on with it.
                     Err(TakeOverError::Stopping) => {}
+                    Err(TakeOverError::ReadModels(ReadModelsError::Fenced(_))) => self.let_go(name, &copy).await,
                     Err(TakeOverError::ReadModels(error)) if error.may_pass() => self.try_later(name, &error),
                     Err(error) => {
                         tracing::error!(
@@ -139,12 +141,13 @@ impl Rebuilder {
             Built::Stopped(Checkpoint { fault: Some((position, reason)), .. }) => {
                 self.fail(name, &copy, format!("the event at position {position} cannot be taken: {reason}")).await;
             }
+            Built::Fenced => self.let_go(name, &copy).await,
             Built::Failed { reason, may_pass: true } => self.try_later(name, &io::Error::other(reason)),
             Built::Failed { reason, may_pass: false } => self.fail(name, &copy, reason).await,
             Built::GivenUp | Built::Interrupted | Built::Whole | Built::Stopped(_) => {
                 self.models.give_up(&copy).await;
                 self.progress.rebuild_ended(name);
-                self.rebuilds.end(name);
+                self.commands.rebuilds.end(name);
             }
         }
     }
@@ -153,18 +156,40 @@ impl Rebuilder {
     fn try_later(&self, name: &'static str, error: &(dyn std::error::Error + 'static)) {
         tracing::warn!(error, projection = name, "a rebuild goes on later");
         self.progress.rebuild_waits(name);
-        self.rebuilds.wait_again(name);
-        let rebuilds = Arc::clone(&self.rebuilds);
+        self.commands.rebuilds.wait_again(name);
+        let rebuilds = Arc::clone(&self.commands.rebuilds);
         tokio::spawn(async move {
             tokio::time::sleep(RETRY_AFTER).await;
             rebuilds.asked.notify_one();
         });
     }
 
+    /// It is another node's, unless it is nobody's.
+    async fn let_go(&self, name: &'static str, copy: &CopyId) {
+        let is_others = match self.models.shared() {
+            Some(server) => server.is_building(copy).await.unwrap_or(true),
+            None => false,
+        };
+        if !is_others {
+            self.models.give_up(copy).await;
+        }
+        self.progress.rebuild_ended(name);
+        self.commands.rebuilds.end(name);
+    }
+
     async fn fail(&self, name: &'static str, copy: &CopyId, reason: String) {
         self.models.give_up(copy).await;
+        if let Some(server) = self.models.shared()
+            && let Err(error) = server.note_failure(name, &reason).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                projection = name,
+                "only this node knows why it failed"
+            );
+        }
         self.progress.rebuild_failed(name, reason);
-        self.rebuilds.end(name);
+        self.commands.rebuilds.end(name);
     }
 }
 
@@ -284,14 +309,22 @@ pub(crate) async fn build(
                 continue;
             }
         }
-        if followers.follow(Some(head), &mut stop).await != End::Reached {
-            is_interrupted = true;
-            break;
+        match followers.follow(Some(head), &mut stop).await {
+            End::Reached => {}
+            End::Fenced => {
+                let fenced = followers.part(|follower| follower.hold == Hold::Fenced);
+                built.extend(fenced.iter().map(|follower| (follower.name(), Built::Fenced)));
+            }
+            End::Interrupted(()) | End::Abandoned | End::Stuck | End::LogClosed => {
+                is_interrupted = true;
+                break;
+            }
         }
     }
     let mut whole = Vec::new();
     for name in names {
         let outcome = match followers.find(name) {
+            None if built.iter().any(|(fenced, _)| *fenced == name) => continue,
             None => Built::GivenUp,
             Some(follower) if follower.checkpoint.fault.is_some() => Built::Stopped(follower.checkpoint.clone()),
             Some(_) if is_interrupted => Built::Interrupted,

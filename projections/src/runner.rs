@@ -1,36 +1,35 @@
-//! Keeps the read models of a running server up with the log, and lets rebuilt ones take over.
+//! Keeps the read models of a running server up with the log: alone, or in turns with the other nodes that share them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use daybook_eventlog::{Log, Position};
-use tokio::{sync::mpsc, task::JoinHandle};
-use uuid::Uuid;
-
-use crate::{
-    Progress, Projection, ReadModels, ReadModelsError,
-    control::{Command, ProjectionControl},
-    followers::Follower,
-    live::Live,
-    progress::HEAD_SAMPLE_EVERY,
-    rebuild::{Rebuilder, Rebuilds},
+use daybook_eventlog::Log;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
 };
 
-/// How long the batch being written may take when the server stops.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Commands that wait for the batch being written.
-const COMMANDS_MAX: usize = 16;
+use crate::{
+    Progress, Projection, ReadModels, ReadModelsError, control::ProjectionControl, keeper::Keeper, node::Node,
+    progress::HEAD_SAMPLE_EVERY,
+};
 
-/// The tasks that keep read models live and rebuild them. Dropping it stops them.
+/// The tasks that keep read models up with the log and rebuild them. Dropping it stops them.
 pub struct Runner {
     control: ProjectionControl,
-    live: JoinHandle<()>,
-    rebuilder: JoinHandle<()>,
+    role: Role,
     sampler: JoinHandle<()>,
-    stop_rebuild: mpsc::Sender<()>,
+}
+
+enum Role {
+    /// The only one who has the read models.
+    Alone { keeper: Keeper, leads: watch::Sender<bool> },
+    /// One of several nodes, of which one at a time keeps them.
+    Node { task: JoinHandle<()>, leads: watch::Receiver<bool>, stop: mpsc::Sender<()> },
 }
 
 impl Runner {
-    /// Makes the tables that are missing, follows the log, and goes on with rebuilds that were under way.
+    /// Makes the tables that are missing, follows the log, and goes on with rebuilds that were under way; where several
+    /// nodes share the read models, all of that as soon as it is this one's turn.
     ///
     /// # Errors
     /// [`ReadModelsError`] when the tables cannot be made.
@@ -39,45 +38,27 @@ impl Runner {
         models: ReadModels,
         projections: Vec<Arc<dyn Projection>>,
     ) -> Result<Self, ReadModelsError> {
-        let copies = models.prepare(&projections, source(&log).await?).await?;
         let progress = Progress::new(log.clone(), projections.iter().map(|one| (one.name(), one.version())));
-        let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
-        let rebuilds = Arc::new(Rebuilds::default());
-        for (projection, copy) in models.unfinished(&projections).await? {
-            if rebuilds.begin(&projection) {
-                tracing::info!(projection = projection.name(), "going on with its rebuild");
-                progress.rebuild_waits(projection.name());
-                rebuilds.ready(projection.name(), copy);
-            } else {
-                models.give_up(&copy).await;
-            }
-        }
-        let mut followers = Vec::with_capacity(copies.len());
-        for (projection, copy) in projections.iter().zip(copies) {
-            let mut follower = Follower::new(Arc::clone(projection), copy);
-            // A fault is looked at again at each start: the build may be one that takes the event.
-            if let Some((position, _)) = follower.try_again() {
-                tracing::info!(projection = follower.name(), %position, "trying again where it stopped");
-            }
-            followers.push(follower);
-        }
-        let live = Live::new(log.clone(), models.clone(), progress.clone(), followers, commands.downgrade());
-        let (stop_rebuild, stopped) = mpsc::channel(1);
-        let control = ProjectionControl { progress, projections: projections.into(), models, rebuilds, commands };
-        let rebuilder = Rebuilder {
-            log,
-            models: control.models.clone(),
-            progress: control.progress(),
-            rebuilds: Arc::clone(&control.rebuilds),
-            control: control.clone(),
+        let (role, commands) = if let Some(server) = models.shared() {
+            let (leading, leads) = watch::channel(false);
+            let node = Node {
+                server: server.clone(),
+                log,
+                models: models.clone(),
+                projections: projections.clone(),
+                progress: progress.clone(),
+                leading,
+            };
+            let (stop, stopped) = mpsc::channel(1);
+            (Role::Node { task: tokio::spawn(node.run(stopped)), leads, stop }, None)
+        } else {
+            let keeper = Keeper::start(&log, &models, &projections, &progress).await?;
+            let commands = keeper.commands().clone();
+            (Role::Alone { keeper, leads: watch::Sender::new(true) }, Some(commands))
         };
-        Ok(Self {
-            live: tokio::spawn(live.run(waiting)),
-            rebuilder: tokio::spawn(rebuilder.run(stopped)),
-            sampler: tokio::spawn(sample_heads(control.progress())),
-            control,
-            stop_rebuild,
-        })
+        let sampler = tokio::spawn(sample_heads(progress.clone()));
+        let control = ProjectionControl { progress, projections: projections.into(), models, commands };
+        Ok(Self { control, role, sampler })
     }
 
     /// How far the read models are.
@@ -92,34 +73,29 @@ impl Runner {
         self.control.clone()
     }
 
-    /// Stops. What was applied stays applied, and a rebuild under way goes on at the next start.
-    pub async fn stop(mut self) {
-        // Those that have ended need not be told.
-        let _ = self.stop_rebuild.try_send(());
-        let rebuilder = tokio::time::timeout(STOP_PATIENCE, &mut self.rebuilder).await;
-        let stop = async {
-            let _ = self.control.commands.send(Command::Stop).await;
-            let _ = (&mut self.live).await;
-        };
-        let live = tokio::time::timeout(STOP_PATIENCE, stop).await;
-        if rebuilder.is_err() || live.is_err() {
-            tracing::warn!("the read models were in the middle of something: the next start does it again");
+    /// Whether this is the one node that does, at present, what is to be done once for all nodes: keeping the read
+    /// models, and whatever else runs by the clock.
+    #[must_use]
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        match &self.role {
+            Role::Alone { leads, .. } => leads.subscribe(),
+            Role::Node { leads, .. } => leads.clone(),
         }
     }
-}
 
-impl Drop for Runner {
-    fn drop(&mut self) {
-        for task in [&self.live, &self.rebuilder, &self.sampler] {
-            task.abort();
+    /// Stops. What was applied stays applied, and a rebuild under way goes on at the next start, or on another node.
+    pub async fn stop(self) {
+        self.sampler.abort();
+        match self.role {
+            Role::Alone { keeper, .. } => keeper.stop().await,
+            Role::Node { task, stop, .. } => {
+                // It stops as well when nobody could tell it any more.
+                drop(stop);
+                // It ends within the patience of what it does; one that panicked has ended.
+                let _ = task.await;
+            }
         }
     }
-}
-
-/// What tells one log from another: its first event, and how far it is.
-pub(crate) async fn source(log: &Log) -> Result<(Option<Uuid>, Position), ReadModelsError> {
-    let first = log.event_at(Position::new(1)).await.map_err(ReadModelsError::Log)?;
-    Ok((first.map(|event| event.id), log.head()))
 }
 
 async fn sample_heads(progress: Progress) {

@@ -1,14 +1,11 @@
-//! Tables of read models as the runner writes them: rows come from a fold, SQL comes from here.
+//! Tables of read models as the runner writes them: rows come from a fold, SQL comes from `sql`.
 
-use std::sync::Arc;
+mod arrays;
+mod sql;
 
 use uuid::Uuid;
 
-/// The most values bound to one statement; both engines allow more (SQLite 32,766, PostgreSQL 65,535).
-const BOUND_VALUES_MAX: usize = 16_000;
-/// The most rows of one statement. The rows left over go into statements of half as many, of a quarter, and so on:
-/// each table has a handful of texts, and they stay prepared.
-const STATEMENT_ROWS_MAX: usize = 64;
+pub(crate) use self::arrays::ColumnType;
 
 /// A table of a read model.
 #[derive(Debug)]
@@ -130,124 +127,5 @@ impl Changes {
         if !values.is_empty() {
             self.0.push(Change { table, columns, kind, values });
         }
-    }
-}
-
-impl Change {
-    /// The statements that write it: SQL, and the values bound to it.
-    pub(crate) fn statements(&self) -> impl Iterator<Item = (Arc<str>, &[Value])> {
-        let width = self.columns.len();
-        let mut rows = (BOUND_VALUES_MAX / width).clamp(1, STATEMENT_ROWS_MAX);
-        let mut sql: Option<Arc<str>> = None;
-        let mut left = self.values.as_slice();
-        std::iter::from_fn(move || {
-            while rows > 1 && left.len() < rows * width {
-                rows /= 2;
-                sql = None;
-            }
-            let (values, after) = left.split_at_checked(rows * width)?;
-            left = after;
-            Some((Arc::clone(sql.get_or_insert_with(|| self.sql(rows).into())), values))
-        })
-    }
-
-    fn sql(&self, rows: usize) -> String {
-        let name = |place: &usize| self.table.columns[*place].name;
-        let names = self.columns.iter().map(name).collect::<Vec<_>>().join(", ");
-        let values = placeholders(rows, self.columns.len());
-        match self.kind {
-            ChangeKind::Upsert => {
-                let key = self.columns[..self.table.key].iter().map(name).collect::<Vec<_>>().join(", ");
-                let merges = self.columns[self.table.key..].iter().map(|place| self.merge(*place)).collect::<Vec<_>>();
-                let merges = merges.join(", ");
-                format!(
-                    "INSERT INTO {} ({names}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {merges}",
-                    self.table.name
-                )
-            }
-            ChangeKind::Update => {
-                let set = |(value, place): (usize, &usize)| format!("{} = v.column{}", name(place), value + 1);
-                let is = |(value, place): (usize, &usize)| {
-                    format!("{}.{} = v.column{}", self.table.name, name(place), value + 1)
-                };
-                let (key, rest) = (0..self.table.key, self.table.key..);
-                let key = key.zip(&self.columns).map(is).collect::<Vec<_>>().join(" AND ");
-                let set = rest.zip(&self.columns[self.table.key..]).map(set).collect::<Vec<_>>().join(", ");
-                format!("UPDATE {} SET {set} FROM (VALUES {values}) AS v WHERE {key}", self.table.name)
-            }
-        }
-    }
-
-    fn merge(&self, place: usize) -> String {
-        let (table, column) = (self.table.name, &self.table.columns[place]);
-        let name = column.name;
-        match column.merge {
-            Merge::Replace => format!("{name} = excluded.{name}"),
-            // A sum beyond 64 bits becomes a float, which the cast brings back to the largest number.
-            Merge::Add => format!("{name} = CAST({table}.{name} + excluded.{name} AS INTEGER)"),
-            Merge::Min => {
-                format!(
-                    "{name} = CASE WHEN excluded.{name} < {table}.{name} THEN excluded.{name} ELSE {table}.{name} END"
-                )
-            }
-            Merge::Max => {
-                format!(
-                    "{name} = CASE WHEN excluded.{name} > {table}.{name} THEN excluded.{name} ELSE {table}.{name} END"
-                )
-            }
-        }
-    }
-}
-
-/// `(?, ?), (?, ?)`. Numbered ones (`$1`) would be read by both engines, but SQLite looks a number's name up from the
-/// start of a list, so that binding a statement of thousands takes the square of that.
-fn placeholders(rows: usize, width: usize) -> String {
-    let row = format!("({})", vec!["?"; width].join(", "));
-    vec![row.as_str(); rows].join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    static COUNTS: Table = Table {
-        name: "counts",
-        key: 1,
-        columns: &[Column::new("name"), Column::merged("n", Merge::Add), Column::merged("first", Merge::Min)],
-    };
-
-    #[test]
-    fn rows_are_merged_column_by_column() {
-        let mut changes = Changes::default();
-        changes.upsert(&COUNTS, [[Value::Word("a"), Value::Int(1), Value::Int(7)]]);
-        let (sql, values) = changes.0[0].statements().next().unwrap();
-        assert_eq!(
-            &*sql,
-            "INSERT INTO counts (name, n, first) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET \
-             n = CAST(counts.n + excluded.n AS INTEGER), \
-             first = CASE WHEN excluded.first < counts.first THEN excluded.first ELSE counts.first END"
-        );
-        assert_eq!(values.len(), 3);
-    }
-
-    #[test]
-    fn a_few_columns_of_many_rows_are_one_statement() {
-        let mut changes = Changes::default();
-        changes.update(&COUNTS, &["first"], [[Value::Word("a"), Value::Int(1)], [Value::Word("b"), Value::Int(2)]]);
-        let (sql, _) = changes.0[0].statements().next().unwrap();
-        assert_eq!(
-            &*sql,
-            "UPDATE counts SET first = v.column2 FROM (VALUES (?, ?), (?, ?)) AS v WHERE counts.name = v.column1"
-        );
-    }
-
-    #[test]
-    fn many_rows_are_cut_into_statements_of_few_texts() {
-        let mut changes = Changes::default();
-        changes.upsert(&COUNTS, (0..151).map(|n| [Value::Int(n), Value::Int(1), Value::Int(1)]));
-        let rows: Vec<usize> = changes.0[0].statements().map(|(_, values)| values.len() / 3).collect();
-        assert_eq!(rows, [64, 64, 16, 4, 2, 1]);
-        let written: Vec<Value> = changes.0[0].statements().flat_map(|(_, values)| values.to_vec()).collect();
-        assert_eq!(written, changes.0[0].values);
     }
 }

@@ -23,8 +23,21 @@ pub(crate) struct Follower {
     pub(super) folded: Position,
     /// Nothing after it is applied.
     pub(super) until: Position,
-    /// Its file cannot be written: others do not wait for it any more.
-    pub(crate) is_stuck: bool,
+    /// Whether anything can be written to it.
+    pub(crate) hold: Hold,
+    /// Others wait for what is stored of it: every step is written, even one without rows.
+    pub(super) is_shared: bool,
+}
+
+/// What is in the way of writing a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nothing.
+    Free,
+    /// It cannot be written for now: others do not wait for it any more.
+    Stuck,
+    /// Another node writes it: this one leaves it alone from now on.
+    Fenced,
 }
 
 impl Follower {
@@ -34,13 +47,14 @@ impl Follower {
         let position = checkpoint.position;
         Self {
             projection,
-            id: copy.id.clone(),
+            id: copy.id().clone(),
+            is_shared: copy.is_shared(),
             copy: Arc::new(Mutex::new(copy)),
             saved: position,
             checkpoint,
             folded: position,
             until: Position::new(u64::MAX),
-            is_stuck: false,
+            hold: Hold::Free,
         }
     }
 
@@ -64,7 +78,17 @@ impl Follower {
         self.projection.name()
     }
 
+    /// Its copy is the one that is served now.
+    pub(crate) async fn has_taken_over(&self) {
+        self.copy.lock().await.has_taken_over();
+    }
+
+    /// It moved on without rows, and what is stored of it does not say so yet.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.hold != Hold::Fenced && self.saved != self.checkpoint.position
+    }
+
     pub(crate) fn is_working(&self) -> bool {
-        self.checkpoint.fault.is_none() && self.checkpoint.position < self.until
+        self.hold != Hold::Fenced && self.checkpoint.fault.is_none() && self.checkpoint.position < self.until
     }
 }

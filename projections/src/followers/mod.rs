@@ -14,13 +14,13 @@ use std::{sync::Arc, time::Duration};
 use daybook_eventlog::{Log, Position, ReadError};
 use tokio::sync::mpsc;
 
-pub(crate) use self::follower::Follower;
+pub(crate) use self::follower::{Follower, Hold};
 use self::{
     fold::{Folded, fold_all},
     read::{Events, Page, Pages, read_ahead},
     write::{Write, Writes, Written},
 };
-use crate::{Changes, models::Checkpoint};
+use crate::{Changes, ReadModelsError, models::Checkpoint};
 
 /// Events written in one transaction when catching up; a few at a time when live. Of more of them, more touch the same
 /// rows and pages, which are written once; but all of them, decoded and as rows, are in memory.
@@ -71,6 +71,8 @@ pub(crate) enum End<C> {
     Abandoned,
     /// Some copies cannot be written, and keep the others waiting.
     Stuck,
+    /// Another node writes some of the copies.
+    Fenced,
     /// The log was closed.
     LogClosed,
 }
@@ -141,6 +143,11 @@ impl Followers {
         self.all.iter().filter(|follower| follower.is_working()).map(|follower| follower.checkpoint.position).min()
     }
 
+    /// Whether another node writes one of the copies.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.all.iter().any(|follower| follower.hold == Hold::Fenced)
+    }
+
     /// Writes every checkpoint and closes the files.
     pub(crate) async fn close(mut self) {
         self.save().await;
@@ -161,6 +168,9 @@ impl Followers {
     pub(crate) async fn follow<C>(&mut self, last: Option<Position>, interrupts: &mut mpsc::Receiver<C>) -> End<C> {
         let mut pause = PAUSE_FIRST;
         loop {
+            if self.is_fenced() {
+                return End::Fenced;
+            }
             let Some(lowest) = self.lowest() else {
                 if last.is_some() {
                     return End::Reached;
@@ -205,12 +215,15 @@ impl Followers {
                 page = pages.recv() => page,
                 written = finished(&mut writing), if writing.is_some() => {
                     if !self.note(writing.take(), written).await {
-                        return self.stuck();
+                        return self.held();
                     }
                     continue;
                 }
                 () = tokio::time::sleep(UNSAVED_MAX), if writing.is_none() && self.is_unsaved() => {
                     self.save().await;
+                    if self.is_fenced() {
+                        return Some(End::Fenced);
+                    }
                     continue;
                 }
             };
@@ -241,7 +254,7 @@ impl Followers {
                 }
             }
             if !goes_on {
-                return self.stuck();
+                return self.held();
             }
             if let Some(error) = error {
                 self.settle(&mut writing).await;
@@ -251,8 +264,13 @@ impl Followers {
         }
     }
 
-    fn stuck<C>(&self) -> Option<End<C>> {
-        self.all.iter().any(|follower| follower.is_stuck).then_some(End::Stuck)
+    /// What keeps some copies from being written.
+    fn held<C>(&self) -> Option<End<C>> {
+        let is_any = |hold: Hold| self.all.iter().any(|follower| follower.hold == hold);
+        if is_any(Hold::Fenced) {
+            return Some(End::Fenced);
+        }
+        is_any(Hold::Stuck).then_some(End::Stuck)
     }
 
     /// What is there of pages, as one batch; and why there are no more, if so.
@@ -318,7 +336,8 @@ impl Followers {
                 continue;
             }
             let unsaved = checkpoint.position.get().saturating_sub(follower.saved.get());
-            if changes.0.is_empty() && checkpoint.fault.is_none() && unsaved < UNSAVED_EVENTS_MAX {
+            let may_wait = !follower.is_shared && unsaved < UNSAVED_EVENTS_MAX;
+            if changes.0.is_empty() && checkpoint.fault.is_none() && may_wait {
                 noted.push((name, checkpoint));
             } else {
                 let (copy, observer) = (Arc::clone(&follower.copy), Arc::clone(&observer));
@@ -360,7 +379,11 @@ impl Followers {
                             }
                         }
                         Written::Stuck => {
-                            follower.is_stuck = true;
+                            follower.hold = Hold::Stuck;
+                            goes_on = false;
+                        }
+                        Written::Fenced => {
+                            follower.hold = Hold::Fenced;
                             goes_on = false;
                         }
                         Written::Unwanted => goes_on = false,
@@ -413,16 +436,17 @@ impl Followers {
     }
 
     fn is_unsaved(&self) -> bool {
-        self.all.iter().any(|follower| follower.saved != follower.checkpoint.position)
+        self.all.iter().any(Follower::is_unsaved)
     }
 
     /// Writes the checkpoints that moved on without rows.
     async fn save(&mut self) {
         for follower in &mut self.all {
-            if follower.saved != follower.checkpoint.position {
+            if follower.is_unsaved() {
                 let mut copy = follower.copy.lock().await;
                 match copy.write(&Changes::default(), &follower.checkpoint).await {
                     Ok(()) => follower.saved = follower.checkpoint.position,
+                    Err(ReadModelsError::Fenced(_)) => follower.hold = Hold::Fenced,
                     Err(error) => tracing::debug!(%error, "a checkpoint could not be written"),
                 }
             }

@@ -38,6 +38,8 @@ pub(super) enum Written {
     Stuck,
     /// Nobody wants it any more.
     Unwanted,
+    /// Another node writes it.
+    Fenced,
 }
 
 /// All writes of a batch. They stop when this is dropped.
@@ -69,6 +71,9 @@ impl Write {
         let mut pause = RETRY_FIRST;
         let refusal = loop {
             let Err(error) = copy.write(&changes, &checkpoint).await else { return (name, Written::At(checkpoint)) };
+            if matches!(error, ReadModelsError::Fenced(_)) {
+                return (name, Written::Fenced);
+            }
             if !error.may_pass() {
                 break error;
             }
@@ -90,8 +95,10 @@ impl Write {
         };
         let reason = format!("the tables refused the batch that begins here: {reason}");
         let stopped = Checkpoint { position, fault: Some((position.plus(1), reason)) };
-        if let Err(error) = copy.write(&Changes::default(), &stopped).await {
-            report(name, &error, "where a projection stopped could not be written");
+        match copy.write(&Changes::default(), &stopped).await {
+            Ok(()) => {}
+            Err(ReadModelsError::Fenced(_)) => return (name, Written::Fenced),
+            Err(error) => report(name, &error, "where a projection stopped could not be written"),
         }
         (name, Written::At(stopped))
     }

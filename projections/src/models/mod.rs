@@ -1,40 +1,36 @@
-//! The folder of the read models: a file for each copy of a projection's tables, and a catalog of them.
+//! The read models' tables, wherever they are: files in a folder, or a schema on a PostgreSQL server that any number of
+//! nodes share.
 //!
-//! Queries know nothing of that: their connections have all served copies attached, and tables are found by name.
-//! A copy that takes over is a new set of attached files, and so of connections; reads that have begun finish on
-//! the old ones.
+//! Both keep several copies of a projection's tables apart, serve one of each, and let another one take over in one
+//! step. Queries ([`query`]) know nothing of that: they find the tables that are served by name.
 
-mod catalog;
 mod copy;
+mod dialect;
 mod error;
-mod reading;
+mod postgres;
+mod query;
 mod rows;
+mod sqlite;
+mod text;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, Weak},
-    time::Duration,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use daybook_eventlog::Position;
-use sqlx::{
-    Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
-use tokio::sync::Mutex;
+use daybook_eventlog::{Log, Position};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-use self::{
-    catalog::{Catalog, CopyState, Entry},
-    reading::Served,
-};
+pub(crate) use self::postgres::{CopyPositions, Leadership, PostgresModels};
+use self::sqlite::{FilesReading, SqliteModels};
 pub(crate) use self::{
-    catalog::{Checkpoint, CopyId},
-    copy::{ProjectionCopy, Synced},
+    copy::{Checkpoint, CopyId, ProjectionCopy},
+    text::{StoredText, escaped},
 };
 pub use self::{
     error::ReadModelsError,
-    reading::Reading,
+    postgres::PostgresModelsOptions,
     rows::{Differences, Standing},
 };
 use crate::Projection;
@@ -42,28 +38,43 @@ use crate::Projection;
 /// The read models' folder in the data folder. It may be deleted while nothing runs: the next start builds it anew.
 pub const READ_MODELS_FOLDER: &str = "read-models";
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a retired copy is looked at for whether somebody still reads it.
-const RETIRED_LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// The read models' tables. Cheap to clone.
 pub struct ReadModels {
-    folder: Arc<Folder>,
+    storage: Storage,
     pinned: RwLock<Option<Reading>>,
 }
 
 impl Clone for ReadModels {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.folder))
+        Self::of(self.storage.clone())
     }
 }
 
-struct Folder {
-    path: PathBuf,
-    catalog: Mutex<Catalog>,
-    reading: RwLock<Reading>,
-    /// What was served before, as long as somebody reads it.
-    earlier: std::sync::Mutex<Vec<Weak<Served>>>,
+#[derive(Clone)]
+enum Storage {
+    Sqlite(SqliteModels),
+    Postgres(PostgresModels),
+}
+
+/// Connections to the copies that are served. In a folder, they stay there while this is held.
+#[derive(Clone)]
+pub(crate) enum Reading {
+    Sqlite(FilesReading),
+    Postgres(PgPool),
+}
+
+/// What tells one log from another: its first event, and how far it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) first_event: Option<Uuid>,
+    pub(crate) head: Position,
+}
+
+impl Source {
+    pub(crate) async fn of(log: &Log) -> Result<Self, ReadModelsError> {
+        let first = log.event_at(Position::new(1)).await.map_err(ReadModelsError::Log)?;
+        Ok(Self { first_event: first.map(|event| event.id), head: log.head() })
+    }
 }
 
 impl ReadModels {
@@ -72,12 +83,7 @@ impl ReadModels {
     /// # Errors
     /// [`ReadModelsError`]
     pub async fn open(data: &Path) -> Result<Self, ReadModelsError> {
-        let path = data.join(READ_MODELS_FOLDER);
-        if let Err(source) = std::fs::create_dir_all(&path) {
-            return Err(ReadModelsError::Folder { path, source });
-        }
-        let catalog = Catalog::open(&path).await?;
-        Self::with(path, catalog).await
+        SqliteModels::open(data).await.map(|models| Self::of(Storage::Sqlite(models)))
     }
 
     /// Opens the read models in `data` beside a server that may be writing them.
@@ -85,200 +91,119 @@ impl ReadModels {
     /// # Errors
     /// [`ReadModelsError`]: among others when there are none.
     pub async fn open_to_read(data: &Path) -> Result<Self, ReadModelsError> {
-        let path = data.join(READ_MODELS_FOLDER);
-        let file = Catalog::file(&path);
-        if let Err(source) = std::fs::metadata(&file) {
-            return Err(ReadModelsError::Folder { path: file, source });
+        SqliteModels::open_to_read(data).await.map(|models| Self::of(Storage::Sqlite(models)))
+    }
+
+    /// Opens the read models on a PostgreSQL server, together with any number of other nodes; makes their catalog when
+    /// the options allow that. It may be called by all nodes at the same time.
+    ///
+    /// # Errors
+    /// [`ReadModelsError`]
+    pub async fn connect(options: &PostgresModelsOptions) -> Result<Self, ReadModelsError> {
+        PostgresModels::connect(options).await.map(|models| Self::of(Storage::Postgres(models)))
+    }
+
+    fn of(storage: Storage) -> Self {
+        Self { storage, pinned: RwLock::default() }
+    }
+
+    /// The server that other nodes keep and read them on too, if there is one.
+    pub(crate) fn shared(&self) -> Option<&PostgresModels> {
+        match &self.storage {
+            Storage::Sqlite(_) => None,
+            Storage::Postgres(models) => Some(models),
         }
-        let catalog = Catalog::open_to_read(&path).await?;
-        Self::with(path, catalog).await
-    }
-
-    async fn with(path: PathBuf, mut catalog: Catalog) -> Result<Self, ReadModelsError> {
-        let served = |entry: Entry| (entry.state == CopyState::Served).then_some(entry.id);
-        let mut copies: Vec<CopyId> = catalog.entries().await?.into_iter().filter_map(served).collect();
-        copies.retain(|copy| copy.file(&path).exists());
-        let reading = RwLock::new(Reading::of(&path, copies));
-        let folder = Folder { path, catalog: Mutex::new(catalog), reading, earlier: std::sync::Mutex::default() };
-        Ok(Self::of(Arc::new(folder)))
-    }
-
-    fn of(folder: Arc<Folder>) -> Self {
-        Self { folder, pinned: RwLock::default() }
     }
 
     /// From now on this clone asks the copies that are served at this moment, also when others take over meanwhile:
-    /// so that all that one request asks is answered by the same ones.
+    /// so that all that one request asks is answered by the same ones. On a server it is each query that is answered
+    /// by one set of copies.
     pub fn pin(&self) {
         *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = Some(self.served());
     }
 
-    /// Connections for queries.
+    /// Where they stand, in words: a folder, or a server without its password.
     #[must_use]
-    pub fn pool(&self) -> Reading {
+    pub fn place(&self) -> String {
+        match &self.storage {
+            Storage::Sqlite(models) => models.path().display().to_string(),
+            Storage::Postgres(models) => models.place().to_owned(),
+        }
+    }
+
+    /// How far the copies of `projections` are that are of their present version.
+    ///
+    /// # Errors
+    /// [`ReadModelsError`]
+    pub async fn standings(&self, projections: &[Arc<dyn Projection>]) -> Result<Vec<Standing>, ReadModelsError> {
+        match &self.storage {
+            Storage::Sqlite(models) => models.standings(projections).await,
+            Storage::Postgres(models) => models.standings(projections).await,
+        }
+    }
+
+    /// Closes the connections of readers.
+    pub async fn close(&self) {
+        match &self.storage {
+            Storage::Sqlite(models) => models.close().await,
+            Storage::Postgres(models) => models.close().await,
+        }
+    }
+
+    /// Connections for queries.
+    pub(crate) fn reading(&self) -> Reading {
         let pinned = self.pinned.read().unwrap_or_else(PoisonError::into_inner).clone();
         pinned.unwrap_or_else(|| self.served())
     }
 
     /// Connections to what is served now.
     fn served(&self) -> Reading {
-        self.folder.reading.read().unwrap_or_else(PoisonError::into_inner).clone()
+        match &self.storage {
+            Storage::Sqlite(models) => Reading::Sqlite(models.reading()),
+            Storage::Postgres(models) => Reading::Postgres(models.reading()),
+        }
     }
 
-    /// Closes the connections of readers.
-    pub async fn close(&self) {
-        self.served().close().await;
-    }
-
-    /// The copies of `projections` that are to be served: those of the catalog, or new ones where there is none of
-    /// the present version. Copies of another log (told by its first event and its head) are thrown away.
+    /// The copies of `projections` that are served: those that are there, or new ones where there is none. Copies of
+    /// another log are thrown away.
+    ///
+    /// Where there is one of an older version, a folder serves a new one from now on; on a server, where older nodes
+    /// may still read the one there is, the new one is among the [`unfinished`](Self::unfinished), and its projection
+    /// is left out here.
     pub(crate) async fn prepare(
         &self,
         projections: &[Arc<dyn Projection>],
-        (first_event, head): (Option<Uuid>, Position),
-    ) -> Result<Vec<ProjectionCopy>, ReadModelsError> {
-        let mut catalog = self.folder.catalog.lock().await;
-        if !catalog.is_of(first_event).await? || self.is_ahead_of(&mut catalog, head).await? {
-            tracing::warn!("the read models were built from another log: building them anew");
-            catalog.clear().await?;
-            catalog.is_of(first_event).await?;
-        }
-        for entry in catalog.entries().await? {
-            let known = projections.iter().find(|projection| projection.name() == entry.id.name);
-            // What is left of projections that are no more, and what was being built by another version.
-            let is_stale =
-                known.is_none_or(|known| entry.state == CopyState::Building && entry.version != known.version());
-            if is_stale {
-                catalog.remove(&entry.id).await?;
+        log: &Log,
+    ) -> Result<Vec<(Arc<dyn Projection>, ProjectionCopy)>, ReadModelsError> {
+        match &self.storage {
+            Storage::Sqlite(models) => {
+                let copies = models.prepare(projections, Source::of(log).await?).await?;
+                Ok(projections.iter().map(Arc::clone).zip(copies.into_iter().map(ProjectionCopy::Sqlite)).collect())
             }
-        }
-        let entries = catalog.entries().await?;
-        self.sweep(&entries);
-        let mut served = Vec::with_capacity(projections.len());
-        for projection in projections {
-            served.push(self.open_served(&mut catalog, &entries, &**projection).await?);
-        }
-        drop(catalog);
-        let fresh = Reading::of(&self.folder.path, served.iter().map(|copy| copy.id.clone()).collect());
-        // What cannot be read is better known now than at the first request.
-        drop(fresh.acquire().await?);
-        self.swap(fresh);
-        Ok(served)
-    }
-
-    /// The copy that is served from now on.
-    async fn open_served(
-        &self,
-        catalog: &mut Catalog,
-        entries: &[Entry],
-        projection: &dyn Projection,
-    ) -> Result<ProjectionCopy, ReadModelsError> {
-        let of_this = |entry: &&Entry| {
-            entry.id.name == projection.name()
-                && entry.version == projection.version()
-                && entry.state != CopyState::Building
-        };
-        // A served one before retired ones: an older build finds its copy while a newer one is still being built.
-        let preferred = |entry: &&Entry| (entry.state == CopyState::Served, entry.id.generation);
-        if let Some(entry) = entries.iter().filter(of_this).max_by_key(preferred) {
-            match ProjectionCopy::open(&self.folder.path, entry.id.clone(), projection, Synced::AtCheckpoints).await {
-                Ok(copy) => {
-                    if entry.state != CopyState::Served {
-                        catalog.serve(&copy.id).await?;
-                    }
-                    return Ok(copy);
-                }
-                Err(error) if error.may_pass() => return Err(error),
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        projection = projection.name(),
-                        "its file is damaged: building it anew"
-                    );
-                    catalog.remove(&entry.id).await?;
-                    self.remove_files(&entry.id).await?;
-                }
-            }
-        }
-        tracing::info!(projection = projection.name(), version = projection.version(), "making its tables");
-        // Not served before its tables are there.
-        let id = self.new_copy(catalog, projection, CopyState::Retired).await?;
-        let copy = ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtCheckpoints).await?;
-        catalog.serve(&copy.id).await?;
-        Ok(copy)
-    }
-
-    async fn new_copy(
-        &self,
-        catalog: &mut Catalog,
-        projection: &dyn Projection,
-        state: CopyState,
-    ) -> Result<CopyId, ReadModelsError> {
-        let id = catalog.add(projection, state).await?;
-        // A crash may have left the file of an older copy with this number: a new one begins with nothing.
-        self.remove_files(&id).await?;
-        Ok(id)
-    }
-
-    /// Notes which log the copies are of, once it has an event.
-    pub(crate) async fn note_source(&self, first_event: Uuid) -> Result<(), ReadModelsError> {
-        self.folder.catalog.lock().await.is_of(Some(first_event)).await.map(drop)
-    }
-
-    /// A copy is further than the log: it belongs to another one, or to a future that was restored away.
-    async fn is_ahead_of(&self, catalog: &mut Catalog, head: Position) -> Result<bool, ReadModelsError> {
-        for entry in catalog.entries().await? {
-            // One that cannot be read says nothing here, and is dealt with when it is opened.
-            if let Ok(mut connection) = connect(&entry.id.file(&self.folder.path)).await
-                && let Ok(Some(stored)) = copy::checkpoint(&mut connection).await
-                && stored.position > head
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Removes files that the catalog knows nothing of: what a crash left behind.
-    fn sweep(&self, entries: &[Entry]) {
-        let catalog = Catalog::file(&self.folder.path);
-        let known: Vec<PathBuf> =
-            entries.iter().map(|entry| entry.id.file(&self.folder.path)).chain([catalog]).collect();
-        for file in std::fs::read_dir(&self.folder.path).into_iter().flatten().flatten() {
-            let path = file.path();
-            let is_ours = known
-                .iter()
-                .any(|known| path.as_os_str().as_encoded_bytes().starts_with(known.as_os_str().as_encoded_bytes()));
-            if !is_ours && let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(file = %path.display(), %error, "what an old copy left behind could not be removed");
+            Storage::Postgres(models) => {
+                let copies = models.prepare(projections, log).await?.into_iter();
+                Ok(copies.map(|(projection, copy)| (projection, ProjectionCopy::Postgres(Box::new(copy)))).collect())
             }
         }
     }
 
-    /// The copies that were being built when the process ended, of `projections`.
+    /// The copies of `projections` that somebody had begun to build.
     pub(crate) async fn unfinished(
         &self,
         projections: &[Arc<dyn Projection>],
     ) -> Result<Vec<(Arc<dyn Projection>, CopyId)>, ReadModelsError> {
-        let mut catalog = self.folder.catalog.lock().await;
-        let mut unfinished = Vec::new();
-        for entry in catalog.entries().await?.into_iter().filter(|entry| entry.state == CopyState::Building) {
-            let known = projections.iter().find(|projection| projection.name() == entry.id.name);
-            let Some(projection) = known else { continue };
-            // What the system had not written when it went down may be missing in the middle of the file.
-            if catalog.boot(&entry.id).await?.is_some_and(|since| since != boot()) {
-                tracing::info!(projection = projection.name(), "the system was restarted: its rebuild begins anew");
-                self.remove_files(&entry.id).await?;
-            }
-            unfinished.push((Arc::clone(projection), entry.id));
+        match &self.storage {
+            Storage::Sqlite(models) => models.unfinished(projections).await,
+            Storage::Postgres(models) => models.unfinished(projections).await,
         }
-        Ok(unfinished)
     }
 
     /// A copy to be built beside the one that is served.
     pub(crate) async fn begin_beside(&self, projection: &dyn Projection) -> Result<CopyId, ReadModelsError> {
-        let mut catalog = self.folder.catalog.lock().await;
-        self.new_copy(&mut catalog, projection, CopyState::Building).await
+        match &self.storage {
+            Storage::Sqlite(models) => models.begin_beside(projection).await,
+            Storage::Postgres(models) => models.begin_beside(projection).await,
+        }
     }
 
     /// The writing end of a copy that the catalog knows.
@@ -287,138 +212,74 @@ impl ReadModels {
         id: CopyId,
         projection: &dyn Projection,
     ) -> Result<ProjectionCopy, ReadModelsError> {
-        ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtCheckpoints).await
+        match &self.storage {
+            Storage::Sqlite(models) => models.open_copy(id, projection).await.map(ProjectionCopy::Sqlite),
+            Storage::Postgres(models) => {
+                models.open_copy(id, projection).await.map(Box::new).map(ProjectionCopy::Postgres)
+            }
+        }
     }
 
-    /// The writing end of a copy that is being built, which does without syncs until [`sync`](Self::sync).
+    /// The writing end of a copy that is being built: what is written to it is only on the disk for certain after
+    /// [`sync`](Self::sync).
     pub(crate) async fn open_build(
         &self,
         id: CopyId,
         projection: &dyn Projection,
     ) -> Result<ProjectionCopy, ReadModelsError> {
-        self.folder.catalog.lock().await.note_boot(&id, &boot()).await?;
-        ProjectionCopy::open(&self.folder.path, id, projection, Synced::AtTheEnd).await
+        match &self.storage {
+            Storage::Sqlite(models) => models.open_build(id, projection).await.map(ProjectionCopy::Sqlite),
+            Storage::Postgres(_) => self.open_copy(id, projection).await,
+        }
     }
 
     /// Puts a closed copy that was built on the disk.
     pub(crate) async fn sync(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        on_files(id.file(&self.folder.path), |file| std::fs::File::open(file)?.sync_all()).await
+        match &self.storage {
+            Storage::Sqlite(models) => models.sync(id).await,
+            // The server writes what it commits in the order of the commits: a take-over cannot outlive what it is of.
+            Storage::Postgres(_) => Ok(()),
+        }
     }
 
     /// `id` is served from now on: queries that begin after this see it and nothing of the one before, those under
     /// way see the one before and nothing of it.
     pub(crate) async fn take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        self.folder.catalog.lock().await.serve(id).await?;
-        let mut copies = self.served().copies().to_vec();
-        match copies.iter_mut().find(|copy| copy.name == id.name) {
-            Some(copy) => *copy = id.clone(),
-            None => copies.push(id.clone()),
+        match &self.storage {
+            Storage::Sqlite(models) => models.take_over(id).await,
+            Storage::Postgres(models) => models.take_over(id).await,
         }
-        let fresh = Reading::of(&self.folder.path, copies);
-        fresh.warm().await;
-        self.swap(fresh);
-        let models = self.clone();
-        let name = id.name.clone();
-        tokio::spawn(async move { models.forget_retired(&name).await });
-        Ok(())
     }
 
-    /// Removes the copies of `name` that others have taken over from, once nobody reads them any more.
+    /// Removes the copies of `name` that others have taken over from, where that is not part of taking over.
     pub(crate) async fn forget_retired(&self, name: &str) {
-        while self.is_earlier_read() {
-            tokio::time::sleep(RETIRED_LOOK_EVERY).await;
-        }
-        let mut catalog = self.folder.catalog.lock().await;
-        let entries = catalog.entries().await.unwrap_or_default();
-        let retired = entries.iter().filter(|entry| entry.id.name == name && entry.state == CopyState::Retired);
-        for entry in retired {
-            self.throw_away(&mut catalog, &entry.id).await;
+        match &self.storage {
+            Storage::Sqlite(models) => models.forget_retired(name).await,
+            Storage::Postgres(_) => {}
         }
     }
 
-    /// Whether somebody still reads what was served before the last take-over.
-    fn is_earlier_read(&self) -> bool {
-        let mut earlier = self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        earlier.retain(|served| served.strong_count() > 0);
-        !earlier.is_empty()
+    /// Notes which log the copies are of, once it has an event.
+    pub(crate) async fn note_source(&self, first_event: Uuid) -> Result<(), ReadModelsError> {
+        match &self.storage {
+            Storage::Sqlite(models) => models.note_source(first_event).await,
+            Storage::Postgres(models) => models.note_source(first_event).await,
+        }
+    }
+
+    /// Takes a copy that is being built out of the catalog: it does not come back, not even after a crash.
+    pub(crate) async fn forget(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        match &self.storage {
+            Storage::Sqlite(models) => models.forget(id).await,
+            Storage::Postgres(models) => models.forget(id).await,
+        }
     }
 
     /// Gives up a copy that was being built.
     pub(crate) async fn give_up(&self, id: &CopyId) {
-        let mut catalog = self.folder.catalog.lock().await;
-        self.throw_away(&mut catalog, id).await;
-    }
-
-    /// Takes a copy out of the catalog: it does not come back, not even after a crash.
-    pub(crate) async fn forget(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        self.folder.catalog.lock().await.remove(id).await
-    }
-
-    /// Files first: there may be no room left to change the catalog. An entry without a file is a copy at the start.
-    async fn throw_away(&self, catalog: &mut Catalog, id: &CopyId) {
-        if let Err(error) = self.remove_files(id).await {
-            tracing::warn!(%error, "what is left of a copy goes at the next start");
-        }
-        if let Err(error) = catalog.remove(id).await {
-            tracing::warn!(copy = ?id, %error, "a copy stays in the catalog");
+        match &self.storage {
+            Storage::Sqlite(models) => models.give_up(id).await,
+            Storage::Postgres(models) => models.give_up(id).await,
         }
     }
-
-    async fn remove_files(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        let file = id.file(&self.folder.path);
-        on_files(file, |file| {
-            ["-wal", "-shm", ""].into_iter().try_for_each(|suffix| {
-                let mut name = file.as_os_str().to_owned();
-                name.push(suffix);
-                match std::fs::remove_file(name) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                    removed => removed,
-                }
-            })
-        })
-        .await
-    }
-
-    fn swap(&self, fresh: Reading) {
-        let before =
-            std::mem::replace(&mut *self.folder.reading.write().unwrap_or_else(PoisonError::into_inner), fresh);
-        self.folder.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(before.downgrade());
-    }
-}
-
-/// What may take as long as a file is large.
-async fn on_files(
-    path: PathBuf,
-    work: impl FnOnce(&Path) -> std::io::Result<()> + Send + 'static,
-) -> Result<(), ReadModelsError> {
-    let file = path.clone();
-    let done = tokio::task::spawn_blocking(move || work(&file)).await.unwrap_or_else(|error| Err(error.into()));
-    done.map_err(|source| ReadModelsError::Folder { path, source })
-}
-
-/// Names this start of the system; another one each time where the system does not say.
-fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
-}
-
-/// What every connection to a file of the read models has in common.
-fn options(file: &Path) -> SqliteConnectOptions {
-    // What is lost with the power is folded from the log again: NORMAL keeps the file whole, and that is enough.
-    SqliteConnectOptions::new()
-        .filename(file)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(false)
-        .pragma("temp_store", "MEMORY")
-        // As large as the WAL may stay: folding it into the file less often saves writing pages that change again.
-        .pragma("wal_autocheckpoint", "16000")
-        .pragma("journal_size_limit", "67108864")
-        .statement_cache_capacity(256)
-}
-
-/// A connection that only reads `file`.
-async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnection::connect_with(&options(file).pragma("query_only", "ON")).await
 }

@@ -1,16 +1,16 @@
-//! The rows of a copy as text: for comparing two builds of the same read model, value by value.
+//! The rows of a copy as text: for comparing two builds of the same read model, value by value, on whichever engines.
 
-use std::{
-    collections::VecDeque,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::VecDeque;
 
 use daybook_eventlog::Position;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection, TypeInfo, ValueRef, sqlite::SqliteRow};
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Decode, Executor, PgConnection, Postgres, Row, Sqlite, SqliteConnection, Type,
+    TypeInfo, ValueRef,
+};
+use uuid::Uuid;
 
-use super::{Checkpoint, CopyId, CopyState, ReadModels, ReadModelsError, connect, copy};
+use super::{Checkpoint, ReadModels, ReadModelsError, Reading, Storage, StoredText};
 use crate::{Projection, Table};
 
 /// Differences that are told one by one; the rest is counted.
@@ -51,97 +51,79 @@ impl Differences {
 
 /// A copy that is served, as it is at one moment, whatever is written meanwhile.
 pub(crate) struct FrozenCopy {
-    connection: SqliteConnection,
+    connection: FrozenConnection,
     pub(crate) checkpoint: Checkpoint,
 }
 
+enum FrozenConnection {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+type Lines<'a> = BoxStream<'a, Result<String, ReadModelsError>>;
+
 impl ReadModels {
-    /// Every row of a projection's tables as text, table by table in the order of their keys.
+    /// Every row of a projection's tables as text, table by table in the order of their keys. It is the same text on
+    /// every engine.
     ///
     /// # Errors
     /// [`ReadModelsError`]
     pub async fn dump(&self, projection: &dyn Projection) -> Result<Vec<String>, ReadModelsError> {
         let mut lines = Vec::new();
-        let pool = self.pool();
+        let reading = self.reading();
         for table in projection.tables() {
-            lines.extend(rows(&*pool, table).try_collect::<Vec<_>>().await?);
+            lines.extend(reading.lines(table).try_collect::<Vec<_>>().await?);
         }
         Ok(lines)
     }
 
-    /// The copy of `projection` that the catalog says is served, if there is one of its version.
+    /// The copy of `projection` that is served, if there is one of its version.
     pub(crate) async fn freeze(&self, projection: &dyn Projection) -> Result<Option<FrozenCopy>, ReadModelsError> {
-        let entries = self.folder.catalog.lock().await.entries().await?;
-        let served = entries.into_iter().find(|entry| {
-            entry.id.name == projection.name()
-                && entry.version == projection.version()
-                && entry.state == CopyState::Served
-        });
-        let Some(served) = served else { return Ok(None) };
-        let mut connection = connect(&self.file(&served.id)).await?;
-        // The first read of a transaction decides what all of it sees.
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
-        let checkpoint = copy::checkpoint(&mut connection).await?;
-        Ok(checkpoint.map(|checkpoint| FrozenCopy { connection, checkpoint }))
+        Ok(match &self.storage {
+            Storage::Sqlite(models) => models.freeze(projection).await?.map(|(connection, checkpoint)| FrozenCopy {
+                connection: FrozenConnection::Sqlite(connection),
+                checkpoint,
+            }),
+            Storage::Postgres(models) => models.freeze(projection).await?.map(|(connection, checkpoint)| FrozenCopy {
+                connection: FrozenConnection::Postgres(connection),
+                checkpoint,
+            }),
+        })
     }
 
-    /// How far the copies of `projections` are, as their files say.
-    ///
-    /// # Errors
-    /// [`ReadModelsError`]
-    pub async fn standings(&self, projections: &[Arc<dyn Projection>]) -> Result<Vec<Standing>, ReadModelsError> {
-        let entries = self.folder.catalog.lock().await.entries().await?;
-        let mut standings = Vec::with_capacity(projections.len());
-        for projection in projections {
-            let (name, version) = (projection.name(), projection.version());
-            let mut standing = Standing { name, version, served: None, building: None };
-            for entry in entries.iter().filter(|entry| entry.id.name == name && entry.version == version) {
-                let file = self.file(&entry.id);
-                if entry.state == CopyState::Retired || !file.exists() {
-                    continue;
-                }
-                // A copy that has just begun, or is just being taken away, has no tables.
-                let mut connection = connect(&file).await?;
-                let stored = copy::checkpoint(&mut connection).await.unwrap_or_default();
-                let checkpoint = stored.unwrap_or(Checkpoint { position: Position::START, fault: None });
-                match entry.state {
-                    CopyState::Served => standing.served = Some((checkpoint.position, checkpoint.fault)),
-                    CopyState::Building | CopyState::Retired => standing.building = Some(checkpoint.position),
-                }
-            }
-            standings.push(standing);
-        }
-        Ok(standings)
-    }
-
-    /// Compares what is served with a copy that was built from nothing.
+    /// Compares what was served with what these read models, which were built from nothing, serve.
     pub(crate) async fn compare(
         &self,
         frozen: &mut FrozenCopy,
-        rebuilt: &Path,
         projection: &dyn Projection,
     ) -> Result<Differences, ReadModelsError> {
-        let mut connection = connect(rebuilt).await?;
+        let reading = self.reading();
         let mut differences = Differences::default();
         for table in projection.tables() {
-            let served = rows(&mut frozen.connection, table);
-            compare(served, rows(&mut connection, table), &mut differences).await?;
+            let served = match &mut frozen.connection {
+                FrozenConnection::Sqlite(connection) => sqlite_lines(connection, table),
+                FrozenConnection::Postgres(connection) => postgres_lines(connection, table),
+            };
+            compare(served, reading.lines(table), &mut differences).await?;
         }
-        connection.close().await?;
         Ok(differences)
     }
+}
 
-    /// Where a copy lies.
-    pub(crate) fn file(&self, id: &CopyId) -> PathBuf {
-        id.file(&self.folder.path)
+impl Reading {
+    fn lines(&self, table: &'static Table) -> Lines<'_> {
+        match self {
+            Self::Sqlite(files) => sqlite_lines(files.pool(), table),
+            Self::Postgres(pool) => postgres_lines(pool, table),
+        }
     }
 }
 
 /// Two sorted lists, row by row. Rows are told apart by their text: after a difference, the lists come together
 /// again at the next row that both have, as far as a bounded look ahead shows.
 async fn compare(
-    mut served: BoxStream<'_, Result<String, ReadModelsError>>,
-    mut rebuilt: BoxStream<'_, Result<String, ReadModelsError>>,
+    mut served: Lines<'_>,
+    mut rebuilt: Lines<'_>,
     differences: &mut Differences,
 ) -> Result<(), ReadModelsError> {
     const AHEAD: usize = 64;
@@ -183,20 +165,23 @@ async fn compare(
 }
 
 /// The rows of `table` in the order of its key.
-fn rows<'e, E: Executor<'e, Database = sqlx::Sqlite> + 'e>(
-    executor: E,
-    table: &'static Table,
-) -> BoxStream<'e, Result<String, ReadModelsError>> {
-    let names = |columns: &[crate::Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-    let (all, key) = (names(table.columns), names(&table.columns[..table.key]));
-    let sql = format!("SELECT {all} FROM {} ORDER BY {key}", table.name);
-    sqlx::query(AssertSqlSafe(sql))
-        .fetch(executor)
-        .map(move |row| row.map_err(ReadModelsError::from).and_then(|row| text_of(table, &row)))
-        .boxed()
+fn sqlite_lines<'e>(executor: impl Executor<'e, Database = Sqlite> + 'e, table: &'static Table) -> Lines<'e> {
+    let rows = sqlx::query(AssertSqlSafe(table.sql_of_all_rows())).fetch(executor);
+    rows.map(|row| line(table, &row?)).boxed()
 }
 
-fn text_of(table: &Table, row: &SqliteRow) -> Result<String, ReadModelsError> {
+fn postgres_lines<'e>(executor: impl Executor<'e, Database = Postgres> + 'e, table: &'static Table) -> Lines<'e> {
+    let rows = sqlx::query(AssertSqlSafe(table.sql_of_all_rows())).fetch(executor);
+    rows.map(|row| line(table, &row?)).boxed()
+}
+
+fn line<R: Row>(table: &Table, row: &R) -> Result<String, ReadModelsError>
+where
+    usize: ColumnIndex<R>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> StoredText: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Uuid: Decode<'r, R::Database> + Type<R::Database>,
+{
     let mut line = table.name.to_owned();
     for column in 0..row.len() {
         let value = row.try_get_raw(column)?;
@@ -204,9 +189,9 @@ fn text_of(table: &Table, row: &SqliteRow) -> Result<String, ReadModelsError> {
             "null".to_owned()
         } else {
             match value.type_info().name() {
-                "INTEGER" => row.try_get::<i64, _>(column)?.to_string(),
-                "BLOB" => format!("{:02x?}", row.try_get::<Vec<u8>, _>(column)?),
-                _ => format!("{:?}", row.try_get::<String, _>(column)?),
+                "INTEGER" | "INT8" => row.try_get::<i64, _>(column)?.to_string(),
+                "BLOB" | "UUID" => format!("{:02x?}", row.try_get::<Uuid, _>(column)?.as_bytes()),
+                _ => format!("{:?}", row.try_get::<StoredText, _>(column)?.0),
             }
         };
         line.push('|');

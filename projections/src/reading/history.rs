@@ -57,7 +57,7 @@ impl Projection for ReadingHistory {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/reading_sessions.sql")
+        include_str!("../../../migrations/read_models/reading_sessions.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -202,7 +202,7 @@ pub struct Session {
     pub total_pages: Option<u32>,
 }
 
-type SessionRow = (Uuid, Uuid, Uuid, i64, Option<i64>, u8, u8, Option<String>, String, Option<u32>);
+type SessionRow = (Uuid, Uuid, Uuid, i64, Option<i64>, i64, i64, Option<String>, String, Option<i64>);
 
 impl From<SessionRow> for Session {
     fn from(row: SessionRow) -> Self {
@@ -224,13 +224,18 @@ impl From<SessionRow> for Session {
             book_id,
             started_at: from_micros(started_at),
             ended_at: ended_at.map(from_micros),
-            start_position,
-            end_position,
+            start_position: percent_of(start_position),
+            end_position: percent_of(end_position),
             device_type,
             timezone,
-            total_pages,
+            total_pages: total_pages.and_then(|pages| u32::try_from(pages).ok()),
         }
     }
+}
+
+/// Only percents are stored.
+fn percent_of(stored: i64) -> u8 {
+    u8::try_from(stored).unwrap_or_default()
 }
 
 const SELECT: &str = "SELECT s.session_id, s.user_id, s.book_id, s.started_at, s.ended_at, s.start_position, \
@@ -261,8 +266,7 @@ pub enum Place {
 /// [`ReadModelsError`]
 pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, ReadModelsError> {
     let sql = format!("{SELECT} WHERE s.user_id = $1 AND s.ended_at IS NULL ORDER BY s.started_at DESC LIMIT 1");
-    let row: Option<SessionRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user).fetch_optional(&*models.pool()).await?;
+    let row: Option<SessionRow> = models.query(sql).bind(user).fetch_optional().await?;
     Ok(row.map(Session::from))
 }
 
@@ -272,8 +276,7 @@ pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, 
 /// [`ReadModelsError`]
 pub async fn session(models: &ReadModels, id: Uuid) -> Result<Option<Session>, ReadModelsError> {
     let sql = format!("{SELECT} WHERE s.session_id = $1");
-    let row: Option<SessionRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&*models.pool()).await?;
+    let row: Option<SessionRow> = models.query(sql).bind(id).fetch_optional().await?;
     Ok(row.map(Session::from))
 }
 
@@ -286,11 +289,8 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>,
     for ids in ids.chunks(128) {
         let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
         let sql = format!("{SELECT} WHERE s.session_id IN ({})", places.join(", "));
-        let mut query = sqlx::query_as::<_, SessionRow>(sqlx::AssertSqlSafe(sql));
-        for id in ids {
-            query = query.bind(*id);
-        }
-        found.extend(query.fetch_all(&*models.pool()).await?.into_iter().map(Session::from));
+        let rows: Vec<SessionRow> = models.query(sql).bind_all(ids.iter().copied()).fetch_all().await?;
+        found.extend(rows.into_iter().map(Session::from));
     }
     Ok(found)
 }
@@ -301,7 +301,7 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>,
 /// [`ReadModelsError`]
 pub async fn count(models: &ReadModels, user: Uuid, book: Option<Uuid>) -> Result<u64, ReadModelsError> {
     let sql = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";
-    let count: i64 = sqlx::query_scalar(sql).bind(user).bind(book).fetch_one(&*models.pool()).await?;
+    let count: i64 = models.query(sql).bind(user).bind(book).fetch_scalar().await?;
     Ok(count.cast_unsigned())
 }
 
@@ -324,14 +324,15 @@ pub async fn page(
         "{SELECT} WHERE s.user_id = $1 AND ($2 IS NULL OR s.book_id = $2) AND (s.started_at, s.session_id) < ($3, $4) \
          ORDER BY s.started_at DESC, s.session_id DESC LIMIT $5 OFFSET $6"
     );
-    let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows: Vec<SessionRow> = models
+        .query(sql)
         .bind(user)
         .bind(book)
         .bind(below.started_at)
         .bind(below.id)
         .bind(limit)
         .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-        .fetch_all(&*models.pool())
+        .fetch_all()
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }
@@ -347,7 +348,7 @@ pub async fn idle_since(
 ) -> Result<Vec<(Uuid, Uuid)>, ReadModelsError> {
     let sql = "SELECT user_id, session_id FROM reading_sessions WHERE ended_at IS NULL AND last_seen_at <= $1 \
                ORDER BY last_seen_at LIMIT $2";
-    Ok(sqlx::query_as(sql).bind(before.timestamp_micros()).bind(limit).fetch_all(&*models.pool()).await?)
+    models.query(sql).bind(before.timestamp_micros()).bind(limit).fetch_all().await
 }
 
 /// A reader's ended sessions that started at or after `from`, oldest first.
@@ -363,11 +364,7 @@ pub async fn ended_since(
         "{SELECT} WHERE s.user_id = $1 AND s.started_at >= $2 AND s.ended_at IS NOT NULL \
          ORDER BY s.started_at, s.session_id"
     );
-    let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(user)
-        .bind(from.timestamp_micros())
-        .fetch_all(&*models.pool())
-        .await?;
+    let rows: Vec<SessionRow> = models.query(sql).bind(user).bind(from.timestamp_micros()).fetch_all().await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -39,7 +40,7 @@ impl Projection for ReaderProfiles {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/reader_profiles.sql")
+        include_str!("../../../migrations/read_models/reader_profiles.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -81,7 +82,8 @@ pub struct Profile {
 /// [`ReadModelsError`]
 pub async fn profile(models: &ReadModels, user: Uuid) -> Result<Profile, ReadModelsError> {
     let sql = "SELECT timezone, display_name FROM reader_profiles WHERE user_id = $1";
-    let row: Option<(Option<String>, Option<String>)> =
-        sqlx::query_as(sql).bind(user).fetch_optional(&*models.pool()).await?;
-    Ok(row.map(|(timezone, display_name)| Profile { timezone, display_name }).unwrap_or_default())
+    let row: Option<(Option<String>, Option<StoredText>)> = models.query(sql).bind(user).fetch_optional().await?;
+    let profile =
+        |(timezone, name): (_, Option<StoredText>)| Profile { timezone, display_name: name.map(String::from) };
+    Ok(row.map(profile).unwrap_or_default())
 }

@@ -8,12 +8,13 @@ use daybook_domain::{
     reading::{DeviceType, ReaderEvent, ReadingSessionEnded, calendar},
 };
 use daybook_eventlog::from_micros;
-use sqlx::Row;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
 use super::micros;
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Merge, Table, Value},
 };
 
@@ -106,7 +107,7 @@ impl Projection for ReadingStatistics {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/reading_statistics.sql")
+        include_str!("../../../migrations/read_models/reading_statistics.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -294,7 +295,7 @@ pub struct Totals {
 /// [`ReadModelsError`]
 pub async fn days(models: &ReadModels, user: Uuid) -> Result<Vec<Day>, ReadModelsError> {
     let sql = "SELECT date, minutes, sessions, progress FROM reading_days WHERE user_id = $1 ORDER BY date";
-    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).bind(user).fetch_all(&*models.pool()).await?;
+    let rows: Vec<(String, i64, i64, i64)> = models.query(sql).bind(user).fetch_all().await?;
     rows.into_iter()
         .map(|(date, minutes, sessions, progress)| {
             let date = date.parse().map_err(|_| ReadModelsError::Corrupt(format!("{date:?} is no date")))?;
@@ -311,15 +312,9 @@ pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, Rea
     let sql = "SELECT r.book_id, b.title, r.minutes, r.sessions, r.progress, r.finished FROM reading_books r \
                LEFT JOIN books b ON b.book_id = r.book_id WHERE r.user_id = $1 \
                ORDER BY r.minutes DESC, r.sessions DESC, r.book_id";
-    let rows: Vec<(Uuid, Option<String>, i64, i64, i64, bool)> =
-        sqlx::query_as(sql).bind(user).fetch_all(&*models.pool()).await?;
-    let sums = |(book_id, title, minutes, sessions, progress, finished)| BookSums {
-        book_id,
-        title,
-        minutes,
-        sessions,
-        progress,
-        finished,
+    let rows: Vec<(Uuid, Option<StoredText>, i64, i64, i64, i64)> = models.query(sql).bind(user).fetch_all().await?;
+    let sums = |(book_id, title, minutes, sessions, progress, finished): (_, Option<StoredText>, _, _, _, i64)| {
+        BookSums { book_id, title: title.map(String::from), minutes, sessions, progress, finished: finished != 0 }
     };
     Ok(rows.into_iter().map(sums).collect())
 }
@@ -329,25 +324,34 @@ pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, Rea
 /// # Errors
 /// [`ReadModelsError`]
 pub async fn totals(models: &ReadModels, user: Uuid) -> Result<Totals, ReadModelsError> {
-    let sql = "SELECT * FROM reading_totals WHERE user_id = $1";
-    let Some(row) = sqlx::query(sql).bind(user).fetch_optional(&*models.pool()).await? else {
-        return Ok(Totals::default());
-    };
-    let mut sums = [0; 28];
-    for (slot, column) in sums.iter_mut().zip(&TOTALS_COLUMNS[6..]) {
-        *slot = row.try_get(column.name)?;
+    const SQL: &str = "SELECT minutes, sessions, progress, first_started_at, last_started_at, \
+                       mobile, tablet, desktop, unknown, hour_00, hour_01, hour_02, hour_03, hour_04, hour_05, \
+                       hour_06, hour_07, hour_08, hour_09, hour_10, hour_11, hour_12, hour_13, hour_14, hour_15, \
+                       hour_16, hour_17, hour_18, hour_19, hour_20, hour_21, hour_22, hour_23 \
+                       FROM reading_totals WHERE user_id = $1";
+    Ok(models.query(SQL).bind(user).fetch_optional().await?.unwrap_or_default())
+}
+
+/// By place: the numbers in the order in which they are asked for.
+impl<'r, R: Row> FromRow<'r, R> for Totals
+where
+    usize: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let mut totals = Self {
+            minutes: row.try_get(0)?,
+            sessions: row.try_get(1)?,
+            progress: row.try_get(2)?,
+            first_started_at: Some(from_micros(row.try_get(3)?)),
+            last_started_at: Some(from_micros(row.try_get(4)?)),
+            ..Self::default()
+        };
+        for (place, sum) in (5..).zip(totals.devices.iter_mut().chain(&mut totals.hours)) {
+            *sum = row.try_get(place)?;
+        }
+        Ok(totals)
     }
-    let mut totals = Totals {
-        minutes: row.try_get("minutes")?,
-        sessions: row.try_get("sessions")?,
-        progress: row.try_get("progress")?,
-        first_started_at: Some(from_micros(row.try_get("first_started_at")?)),
-        last_started_at: Some(from_micros(row.try_get("last_started_at")?)),
-        ..Totals::default()
-    };
-    totals.devices.copy_from_slice(&sums[..4]);
-    totals.hours.copy_from_slice(&sums[4..]);
-    Ok(totals)
 }
 
 #[cfg(test)]

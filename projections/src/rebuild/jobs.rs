@@ -72,6 +72,12 @@ impl Rebuilds {
         }
     }
 
+    /// Gives one up, as [`give_up`](Self::give_up) does, unless its copy is the one that is `wanted`.
+    pub(crate) fn keep_only(&self, name: &str, wanted: Option<&CopyId>) -> Option<(CopyId, bool)> {
+        let is_wanted = self.lock().get(name)?.copy.as_ref().is_none_or(|copy| Some(copy) == wanted);
+        if is_wanted { None } else { self.give_up(name) }
+    }
+
     /// Whether there is a rebuild of that name, in whatever state.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.lock().contains_key(name)

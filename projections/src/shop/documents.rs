@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -44,7 +45,7 @@ impl Projection for StockDocuments {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/stock_documents.sql")
+        include_str!("../../../migrations/read_models/stock_documents.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -252,8 +253,8 @@ pub async fn document(
     id: i64,
 ) -> Result<Option<Box<RawValue>>, ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 AND position = $3";
-    let body: Option<String> =
-        sqlx::query_scalar(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional(&*models.pool()).await?;
+    let body: Option<(StoredText,)> =
+        models.query(sql).bind(shop).bind(kind.as_str()).bind(id).fetch_optional().await?;
     body.map(json).transpose()
 }
 
@@ -269,22 +270,18 @@ pub async fn documents(
     limit: u32,
 ) -> Result<(Vec<Box<RawValue>>, u64), ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 ORDER BY position LIMIT $3 OFFSET $4";
-    let bodies: Vec<String> = sqlx::query_scalar(sql)
+    let bodies: Vec<(StoredText,)> =
+        models.query(sql).bind(shop).bind(kind.as_str()).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
+    let total: i64 = models
+        .query("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
         .bind(shop)
         .bind(kind.as_str())
-        .bind(limit)
-        .bind(skip.cast_signed())
-        .fetch_all(&*models.pool())
-        .await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
-        .bind(shop)
-        .bind(kind.as_str())
-        .fetch_one(&*models.pool())
+        .fetch_scalar()
         .await?;
     let bodies = bodies.into_iter().map(json).collect::<Result<_, _>>()?;
     Ok((bodies, total.cast_unsigned()))
 }
 
-fn json(body: String) -> Result<Box<RawValue>, ReadModelsError> {
-    RawValue::from_string(body).map_err(|error| ReadModelsError::Corrupt(format!("a stock document: {error}")))
+fn json((body,): (StoredText,)) -> Result<Box<RawValue>, ReadModelsError> {
+    RawValue::from_string(body.0).map_err(|error| ReadModelsError::Corrupt(format!("a stock document: {error}")))
 }

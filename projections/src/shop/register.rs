@@ -9,6 +9,7 @@ use daybook_domain::{
 
 use crate::{
     Changes, Decoded, FoldError, Projection, ReadModels, ReadModelsError,
+    models::StoredText,
     table::{Column, Table, Value},
 };
 
@@ -71,7 +72,7 @@ impl Projection for Shops {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../migrations/sqlite/read_models/shops.sql")
+        include_str!("../../../migrations/read_models/shops.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {
@@ -226,11 +227,18 @@ pub struct ShopRow {
     pub low_stock_threshold: i64,
 }
 
-type ShopTuple = (i64, String, String, String, bool, i64);
+type ShopTuple = (i64, StoredText, StoredText, String, i64, i64);
 
 impl From<ShopTuple> for ShopRow {
-    fn from((id, name, currency, timezone, allow_negative_stock, low_stock_threshold): ShopTuple) -> Self {
-        Self { id, name, currency, timezone, allow_negative_stock, low_stock_threshold }
+    fn from((id, name, currency, timezone, negative, low_stock_threshold): ShopTuple) -> Self {
+        Self {
+            id,
+            name: name.0,
+            currency: currency.0,
+            timezone,
+            allow_negative_stock: negative != 0,
+            low_stock_threshold,
+        }
     }
 }
 
@@ -266,11 +274,12 @@ pub struct ArticleRow {
     pub stock: i64,
 }
 
-type ArticleTuple = (i64, String, Option<String>, Option<String>, i64, bool, i64);
+type ArticleTuple = (i64, StoredText, Option<StoredText>, Option<StoredText>, i64, i64, i64);
 
 impl From<ArticleTuple> for ArticleRow {
     fn from((id, name, code, category, price, active, stock): ArticleTuple) -> Self {
-        Self { id, name, code, category, price, active, stock }
+        let (code, category) = (code.map(String::from), category.map(String::from));
+        Self { id, name: name.0, code, category, price, active: active != 0, stock }
     }
 }
 
@@ -284,8 +293,7 @@ const ARTICLE: &str = "SELECT a.article_id, a.name, a.code, a.category, a.price,
 /// [`ReadModelsError`]
 pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadModelsError> {
     let sql = format!("{SHOP} WHERE shop_id = $1");
-    let row: Option<ShopTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&*models.pool()).await?;
+    let row: Option<ShopTuple> = models.query(sql).bind(id).fetch_optional().await?;
     Ok(row.map(ShopRow::from))
 }
 
@@ -295,12 +303,8 @@ pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadM
 /// [`ReadModelsError`]
 pub async fn shops(models: &ReadModels, skip: u64, limit: u32) -> Result<(Vec<ShopRow>, u64), ReadModelsError> {
     let sql = format!("{SHOP} ORDER BY shop_id LIMIT $1 OFFSET $2");
-    let rows: Vec<ShopTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(limit)
-        .bind(skip.cast_signed())
-        .fetch_all(&*models.pool())
-        .await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM shops").fetch_one(&*models.pool()).await?;
+    let rows: Vec<ShopTuple> = models.query(sql).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
+    let total: i64 = models.query("SELECT count(*) FROM shops").fetch_scalar().await?;
     Ok((rows.into_iter().map(ShopRow::from).collect(), total.cast_unsigned()))
 }
 
@@ -316,13 +320,16 @@ pub async fn terminals(
 ) -> Result<(Vec<TerminalRow>, u64), ReadModelsError> {
     let sql =
         "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
-    let rows: Vec<(String, String, bool, bool)> =
-        sqlx::query_as(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all(&*models.pool()).await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM terminals WHERE shop_id = $1")
-        .bind(shop)
-        .fetch_one(&*models.pool())
-        .await?;
-    let row = |(serial, name, active, has_key)| TerminalRow { serial, name, active, has_key };
+    let rows: Vec<(StoredText, StoredText, i64, i64)> =
+        models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
+    let total: i64 =
+        models.query("SELECT count(*) FROM terminals WHERE shop_id = $1").bind(shop).fetch_scalar().await?;
+    let row = |(serial, name, active, has_key): (StoredText, StoredText, i64, i64)| TerminalRow {
+        serial: serial.0,
+        name: name.0,
+        active: active != 0,
+        has_key: has_key != 0,
+    };
     Ok((rows.into_iter().map(row).collect(), total.cast_unsigned()))
 }
 
@@ -337,16 +344,8 @@ pub async fn articles(
     limit: u32,
 ) -> Result<(Vec<ArticleRow>, u64), ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 ORDER BY a.article_id LIMIT $2 OFFSET $3");
-    let rows: Vec<ArticleTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(shop)
-        .bind(limit)
-        .bind(skip.cast_signed())
-        .fetch_all(&*models.pool())
-        .await?;
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM articles WHERE shop_id = $1")
-        .bind(shop)
-        .fetch_one(&*models.pool())
-        .await?;
+    let rows: Vec<ArticleTuple> = models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
+    let total: i64 = models.query("SELECT count(*) FROM articles WHERE shop_id = $1").bind(shop).fetch_scalar().await?;
     Ok((rows.into_iter().map(ArticleRow::from).collect(), total.cast_unsigned()))
 }
 
@@ -356,8 +355,7 @@ pub async fn articles(
 /// [`ReadModelsError`]
 pub async fn articles_on_sale(models: &ReadModels, shop: i64) -> Result<Vec<ArticleRow>, ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 AND a.active = 1 ORDER BY a.article_id");
-    let rows: Vec<ArticleTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).fetch_all(&*models.pool()).await?;
+    let rows: Vec<ArticleTuple> = models.query(sql).bind(shop).fetch_all().await?;
     Ok(rows.into_iter().map(ArticleRow::from).collect())
 }
 
@@ -367,7 +365,6 @@ pub async fn articles_on_sale(models: &ReadModels, shop: i64) -> Result<Vec<Arti
 /// [`ReadModelsError`]
 pub async fn article(models: &ReadModels, shop: i64, id: i64) -> Result<Option<ArticleRow>, ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 AND a.article_id = $2");
-    let row: Option<ArticleTuple> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(id).fetch_optional(&*models.pool()).await?;
+    let row: Option<ArticleTuple> = models.query(sql).bind(shop).bind(id).fetch_optional().await?;
     Ok(row.map(ArticleRow::from))
 }

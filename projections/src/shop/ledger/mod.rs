@@ -91,7 +91,7 @@ impl Projection for StockLedger {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../../migrations/sqlite/read_models/stock_ledger.sql")
+        include_str!("../../../../migrations/read_models/stock_ledger.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {

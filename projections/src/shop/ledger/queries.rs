@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use daybook_eventlog::from_micros;
 use uuid::Uuid;
 
-use crate::{ReadModels, ReadModelsError};
+use crate::{ReadModels, ReadModelsError, models::StoredText};
 
 /// Which time a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,16 +90,16 @@ pub async fn movements(
     filter: &MovementFilter,
     limit: u32,
 ) -> Result<Vec<Movement>, ReadModelsError> {
-    use sqlx::Row;
     let time = basis.column();
     let sql = format!(
-        "SELECT position, line, event_id, type, delta, stock_before, stock_after, document, terminal, user, \
+        "SELECT position, line, event_id, type, delta, stock_before, stock_after, document, terminal, \"user\", \
          occurred_at, recorded_at, reason, reversal_of, other_shop FROM stock_movements \
          WHERE shop_id = $1 AND article_id = $2 AND (position, line) > ($3, $4) \
          AND {time} >= $5 AND {time} < $6 AND ($7 IS NULL OR type = $7) ORDER BY position, line LIMIT $8"
     );
     let (position, line) = filter.after.unwrap_or((0, 0));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+    let rows: Vec<MovementTuple> = models
+        .query(sql)
         .bind(shop)
         .bind(article)
         .bind(position)
@@ -108,30 +108,51 @@ pub async fn movements(
         .bind(filter.to.map_or(i64::MAX, |to| to.timestamp_micros()))
         .bind(filter.kind.clone())
         .bind(limit)
-        .fetch_all(&*models.pool())
+        .fetch_all()
         .await?;
-    let movement = |row: sqlx::sqlite::SqliteRow| {
-        Ok(Movement {
-            position: row.try_get("position")?,
-            line: row.try_get("line")?,
-            event_id: row.try_get("event_id")?,
-            shop_id: shop,
-            article_id: article,
-            kind: row.try_get("type")?,
-            delta: row.try_get("delta")?,
-            stock_before: row.try_get("stock_before")?,
-            stock_after: row.try_get("stock_after")?,
-            document: row.try_get("document")?,
-            terminal: row.try_get("terminal")?,
-            user: row.try_get("user")?,
-            occurred_at: from_micros(row.try_get("occurred_at")?),
-            recorded_at: from_micros(row.try_get("recorded_at")?),
-            reason: row.try_get("reason")?,
-            reversal_of: row.try_get("reversal_of")?,
-            other_shop: row.try_get("other_shop")?,
-        })
-    };
-    rows.into_iter().map(movement).collect()
+    Ok(rows.into_iter().map(|row| movement(shop, article, row)).collect())
+}
+
+type MovementTuple = (
+    i64,
+    i64,
+    Uuid,
+    String,
+    i64,
+    i64,
+    i64,
+    StoredText,
+    Option<StoredText>,
+    Option<StoredText>,
+    i64,
+    i64,
+    Option<StoredText>,
+    Option<i64>,
+    Option<i64>,
+);
+
+fn movement(shop_id: i64, article_id: i64, row: MovementTuple) -> Movement {
+    let (position, line, event_id, kind, delta, stock_before, stock_after, document, terminal, user, ..) = row;
+    let (.., occurred_at, recorded_at, reason, reversal_of, other_shop) = row;
+    Movement {
+        position,
+        line,
+        event_id,
+        shop_id,
+        article_id,
+        kind,
+        delta,
+        stock_before,
+        stock_after,
+        document: document.0,
+        terminal: terminal.map(String::from),
+        user: user.map(String::from),
+        occurred_at: from_micros(occurred_at),
+        recorded_at: from_micros(recorded_at),
+        reason: reason.map(String::from),
+        reversal_of,
+        other_shop,
+    }
 }
 
 /// An article's stock now, and the position of its last movement.
@@ -140,7 +161,7 @@ pub async fn movements(
 /// [`ReadModelsError`]
 pub async fn stock(models: &ReadModels, shop: i64, article: i64) -> Result<(i64, i64), ReadModelsError> {
     let sql = "SELECT stock, position FROM stock WHERE shop_id = $1 AND article_id = $2";
-    let row: Option<(i64, i64)> = sqlx::query_as(sql).bind(shop).bind(article).fetch_optional(&*models.pool()).await?;
+    let row: Option<(i64, i64)> = models.query(sql).bind(shop).bind(article).fetch_optional().await?;
     Ok(row.unwrap_or((0, 0)))
 }
 
@@ -158,11 +179,10 @@ pub async fn stock_as_of(
 ) -> Result<(i64, i64), ReadModelsError> {
     let time = basis.column();
     let sql = format!(
-        "SELECT coalesce(sum(delta), 0), coalesce(max(position), 0) FROM stock_movements \
+        "SELECT CAST(coalesce(sum(delta), 0) AS BIGINT), coalesce(max(position), 0) FROM stock_movements \
          WHERE shop_id = $1 AND article_id = $2 AND {time} <= $3"
     );
-    let row = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(shop).bind(article).bind(at.timestamp_micros());
-    Ok(row.fetch_one(&*models.pool()).await?)
+    models.query(sql).bind(shop).bind(article).bind(at.timestamp_micros()).fetch_one().await
 }
 
 /// A shop's article and its stock.
@@ -186,11 +206,11 @@ pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> R
     let sql = "SELECT a.article_id, a.name, coalesce(s.stock, 0), s.updated_at FROM articles a \
                LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id \
                WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3";
-    let rows: Vec<(i64, String, i64, Option<i64>)> =
-        sqlx::query_as(sql).bind(shop).bind(after).bind(limit).fetch_all(&*models.pool()).await?;
-    let row = |(article_id, name, stock, updated_at): (i64, String, i64, Option<i64>)| StockRow {
+    let rows: Vec<(i64, StoredText, i64, Option<i64>)> =
+        models.query(sql).bind(shop).bind(after).bind(limit).fetch_all().await?;
+    let row = |(article_id, name, stock, updated_at): (i64, StoredText, i64, Option<i64>)| StockRow {
         article_id,
-        name,
+        name: name.0,
         stock,
         updated_at: updated_at.map(from_micros),
     };
@@ -207,15 +227,16 @@ pub async fn balances(
     shop: i64,
     position: u64,
 ) -> Result<BTreeMap<i64, (i64, i64)>, ReadModelsError> {
-    // With one bare max() SQLite takes the other bare columns from the row that holds it, and (position, line) rise
-    // together within an article.
-    let sql = "SELECT m.article_id, m.sum, \
-               CASE WHEN s.position > $2 THEN m.stock_after ELSE coalesce(s.stock, 0) END FROM \
-               (SELECT article_id, sum(delta) AS sum, stock_after, max(position * 100000 + line) FROM stock_movements \
+    // Only where the stock has moved on is the movement looked for: one step in the table, which is kept by its key.
+    let sql = "SELECT m.article_id, m.sum, CASE WHEN s.position > $2 \
+               THEN (SELECT l.stock_after FROM stock_movements l \
+               WHERE l.shop_id = $1 AND l.article_id = m.article_id AND l.position <= $2 \
+               ORDER BY l.position DESC, l.line DESC LIMIT 1) \
+               ELSE coalesce(s.stock, 0) END FROM \
+               (SELECT article_id, CAST(sum(delta) AS BIGINT) AS sum FROM stock_movements \
                WHERE shop_id = $1 AND position <= $2 GROUP BY article_id) m \
                LEFT JOIN stock s ON s.shop_id = $1 AND s.article_id = m.article_id";
-    let rows: Vec<(i64, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(position.cast_signed()).fetch_all(&*models.pool()).await?;
+    let rows: Vec<(i64, i64, i64)> = models.query(sql).bind(shop).bind(position.cast_signed()).fetch_all().await?;
     Ok(rows.into_iter().map(|(article, sum, stock)| (article, (sum, stock))).collect())
 }
 
@@ -250,14 +271,8 @@ pub async fn alerts(
 ) -> Result<Vec<AlertRow>, ReadModelsError> {
     let sql = "SELECT position, line, article_id, kind, stock, threshold, at FROM stock_alerts \
                WHERE shop_id = $1 AND (position, line, kind) > ($2, $3, $4) ORDER BY position, line, kind LIMIT $5";
-    let rows: Vec<(i64, i64, i64, String, i64, i64, i64)> = sqlx::query_as(sql)
-        .bind(shop)
-        .bind(after.0)
-        .bind(after.1)
-        .bind(after.2)
-        .bind(limit)
-        .fetch_all(&*models.pool())
-        .await?;
+    let rows: Vec<(i64, i64, i64, String, i64, i64, i64)> =
+        models.query(sql).bind(shop).bind(after.0).bind(after.1).bind(after.2).bind(limit).fetch_all().await?;
     let row = |(position, line, article_id, kind, stock, threshold, at): (i64, i64, i64, String, i64, i64, i64)| {
         AlertRow { position, line, article_id, kind, stock, threshold, at: from_micros(at) }
     };

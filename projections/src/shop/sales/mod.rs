@@ -96,7 +96,7 @@ impl Projection for Sales {
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("../../../../migrations/sqlite/read_models/sales.sql")
+        include_str!("../../../../migrations/read_models/sales.sql")
     }
 
     fn takes(&self, event_type: &str) -> bool {

@@ -8,7 +8,7 @@ use daybook_domain::shop::{Money, PaymentMode};
 use daybook_eventlog::from_micros;
 
 use super::{Ligne, month};
-use crate::{ReadModels, ReadModelsError};
+use crate::{ReadModels, ReadModelsError, models::StoredText};
 
 /// A sale.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Sale {
     pub fingerprint: String,
 }
 
-type SaleTuple = (i64, String, i64, String, i64, String, bool, bool, String, String, String);
+type SaleTuple = (i64, StoredText, i64, String, i64, String, i64, i64, StoredText, StoredText, StoredText);
 
 fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
     let (
@@ -53,22 +53,22 @@ fn sale_of(row: SaleTuple) -> Result<Sale, ReadModelsError> {
         lignes,
         fingerprint,
     ) = row;
-    let lignes = serde_json::from_str(&lignes)
+    let lignes = serde_json::from_str(&lignes.0)
         .map_err(|error| ReadModelsError::Corrupt(format!("the lines of the sale at {position}: {error}")))?;
     let mode_paiement = PaymentMode::parse(&mode_paiement)
         .ok_or_else(|| ReadModelsError::Corrupt(format!("{mode_paiement:?} is no mode of payment")))?;
     Ok(Sale {
         position,
-        numero_facture,
+        numero_facture: numero_facture.0,
         sold_at: from_micros(sold_at),
         timezone: timezone.parse().map_err(|_| ReadModelsError::Corrupt(format!("{timezone:?} is no time zone")))?,
         montant_total: Money::from_hundredths(montant_total).unwrap_or_default(),
         mode_paiement,
-        paye,
-        annulee,
-        terminal,
+        paye: paye != 0,
+        annulee: annulee != 0,
+        terminal: terminal.0,
         lignes,
-        fingerprint,
+        fingerprint: fingerprint.0,
     })
 }
 
@@ -92,11 +92,9 @@ pub async fn fingerprints(
             "SELECT numero_facture, fingerprint FROM sales WHERE shop_id = $1 AND numero_facture IN ({})",
             places(2, numbers.len())
         );
-        let mut query = sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(sql)).bind(shop);
-        for number in numbers {
-            query = query.bind((*number).to_owned());
-        }
-        found.extend(query.fetch_all(&*models.pool()).await?);
+        let rows: Vec<(StoredText, StoredText)> =
+            models.query(sql).bind(shop).bind_all(numbers.iter().copied()).fetch_all().await?;
+        found.extend(rows.into_iter().map(|(number, fingerprint)| (number.0, fingerprint.0)));
     }
     Ok(found)
 }
@@ -109,11 +107,8 @@ pub async fn by_numbers(models: &ReadModels, shop: i64, numbers: &[&str]) -> Res
     let mut found = Vec::with_capacity(numbers.len());
     for numbers in numbers.chunks(NUMBERS_A_QUERY) {
         let sql = format!("{SALE} WHERE shop_id = $1 AND numero_facture IN ({})", places(2, numbers.len()));
-        let mut query = sqlx::query_as::<_, SaleTuple>(sqlx::AssertSqlSafe(sql)).bind(shop);
-        for number in numbers {
-            query = query.bind((*number).to_owned());
-        }
-        for row in query.fetch_all(&*models.pool()).await? {
+        let rows: Vec<SaleTuple> = models.query(sql).bind(shop).bind_all(numbers.iter().copied()).fetch_all().await?;
+        for row in rows {
             found.push(sale_of(row)?);
         }
     }
@@ -159,15 +154,8 @@ pub async fn page(
     );
     let (from, to) = period.bounds();
     let (sold_at, position) = below.unwrap_or((i64::MAX, i64::MAX));
-    let rows: Vec<SaleTuple> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(shop)
-        .bind(from)
-        .bind(to)
-        .bind(sold_at)
-        .bind(position)
-        .bind(limit)
-        .fetch_all(&*models.pool())
-        .await?;
+    let rows: Vec<SaleTuple> =
+        models.query(sql).bind(shop).bind(from).bind(to).bind(sold_at).bind(position).bind(limit).fetch_all().await?;
     rows.into_iter().map(sale_of).collect()
 }
 
@@ -201,10 +189,10 @@ pub fn decimal(hundredths: i64) -> String {
 /// # Errors
 /// [`ReadModelsError`]
 pub async fn turnover(models: &ReadModels, shop: i64, period: Period) -> Result<Turnover, ReadModelsError> {
-    let sql = "SELECT count(*), coalesce(sum(montant_total), 0) FROM sales \
+    let sql = "SELECT count(*), CAST(coalesce(sum(montant_total), 0) AS BIGINT) FROM sales \
                WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND paye = 1 AND annulee = 0";
     let (from, to) = period.bounds();
-    let (nombre, montant) = sqlx::query_as(sql).bind(shop).bind(from).bind(to).fetch_one(&*models.pool()).await?;
+    let (nombre, montant) = models.query(sql).bind(shop).bind(from).bind(to).fetch_one().await?;
     Ok(Turnover { nombre, montant })
 }
 
@@ -218,11 +206,10 @@ pub async fn turnover_of_days(
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
 ) -> Result<Turnover, ReadModelsError> {
-    let sql = "SELECT coalesce(sum(nombre), 0), coalesce(sum(montant), 0) FROM sales_days \
+    let sql = "SELECT CAST(coalesce(sum(nombre), 0) AS BIGINT), CAST(coalesce(sum(montant), 0) AS BIGINT) FROM sales_days \
                WHERE shop_id = $1 AND ($2 IS NULL OR date >= $2) AND ($3 IS NULL OR date <= $3)";
     let text = |date: Option<NaiveDate>| date.map(|date| date.to_string());
-    let (nombre, montant) =
-        sqlx::query_as(sql).bind(shop).bind(text(from)).bind(text(to)).fetch_one(&*models.pool()).await?;
+    let (nombre, montant) = models.query(sql).bind(shop).bind(text(from)).bind(text(to)).fetch_one().await?;
     Ok(Turnover { nombre, montant })
 }
 
@@ -237,8 +224,7 @@ pub async fn by_mode(
 ) -> Result<Vec<(String, Turnover)>, ReadModelsError> {
     let sql = "SELECT mode_paiement, nombre, montant FROM sales_modes WHERE shop_id = $1 AND month = $2 AND nombre > 0 \
                ORDER BY montant DESC, mode_paiement";
-    let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(month(month_of)).fetch_all(&*models.pool()).await?;
+    let rows: Vec<(String, i64, i64)> = models.query(sql).bind(shop).bind(month(month_of)).fetch_all().await?;
     Ok(rows.into_iter().map(|(mode, nombre, montant)| (mode, Turnover { nombre, montant })).collect())
 }
 
@@ -269,9 +255,14 @@ pub async fn top_articles(
                LEFT JOIN articles a ON a.shop_id = t.shop_id AND a.article_id = t.article_id \
                WHERE t.shop_id = $1 AND t.month = $2 AND t.quantite > 0 \
                ORDER BY t.quantite DESC, t.montant DESC, t.article_id LIMIT $3";
-    let rows: Vec<(i64, String, i64, i64)> =
-        sqlx::query_as(sql).bind(shop).bind(month(month_of)).bind(limit).fetch_all(&*models.pool()).await?;
-    let row = |(article_id, nom, quantite, montant)| TopArticle { article_id, nom, quantite, montant };
+    let rows: Vec<(i64, StoredText, i64, i64)> =
+        models.query(sql).bind(shop).bind(month(month_of)).bind(limit).fetch_all().await?;
+    let row = |(article_id, nom, quantite, montant): (_, StoredText, _, _)| TopArticle {
+        article_id,
+        nom: nom.0,
+        quantite,
+        montant,
+    };
     Ok(rows.into_iter().map(row).collect())
 }
 
@@ -287,11 +278,7 @@ pub async fn numbers_from(
     // '~' comes after every digit: the range holds what the prefix is followed by a number in.
     let sql = "SELECT numero_facture, fingerprint FROM sales \
                WHERE shop_id = $1 AND numero_facture >= $2 AND numero_facture < $3";
-    let rows: Vec<(String, String)> = sqlx::query_as(sql)
-        .bind(shop)
-        .bind(prefix.to_owned())
-        .bind(format!("{prefix}~"))
-        .fetch_all(&*models.pool())
-        .await?;
-    Ok(rows.into_iter().collect())
+    let rows: Vec<(StoredText, StoredText)> =
+        models.query(sql).bind(shop).bind(prefix.to_owned()).bind(format!("{prefix}~")).fetch_all().await?;
+    Ok(rows.into_iter().map(|(number, fingerprint)| (number.0, fingerprint.0)).collect())
 }

@@ -14,7 +14,7 @@ CREATE TABLE stock_movements (
     stock_after  INTEGER NOT NULL,
     document     TEXT    NOT NULL,
     terminal     TEXT,
-    user         TEXT,
+    "user"       TEXT,
     occurred_at  INTEGER NOT NULL,
     recorded_at  INTEGER NOT NULL,
     reason       TEXT,

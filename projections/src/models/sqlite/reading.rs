@@ -1,7 +1,6 @@
 //! Connections for queries: all copies that are served are attached to each.
 
 use std::{
-    ops::Deref,
     path::Path,
     sync::{Arc, Weak},
 };
@@ -9,24 +8,21 @@ use std::{
 use futures::future::join_all;
 use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 
-use super::{
-    BUSY_TIMEOUT,
-    catalog::{Catalog, CopyId},
-    options,
-};
+use super::{BUSY_TIMEOUT, catalog::Catalog, options};
+use crate::models::CopyId;
 
 const CONNECTIONS_MAX: u32 = 4;
 
 /// Connections to the copies that are served at this moment; while one is held, they stay there.
 #[derive(Clone)]
-pub struct Reading(Arc<Served>);
+pub(crate) struct FilesReading(Arc<Served>);
 
 pub(super) struct Served {
     pool: SqlitePool,
     copies: Vec<CopyId>,
 }
 
-impl Reading {
+impl FilesReading {
     /// Connections that have `copies`, which lie in `folder`, attached. They are opened when they are needed.
     pub(super) fn of(folder: &Path, copies: Vec<CopyId>) -> Self {
         let files: Arc<[String]> = copies.iter().map(|copy| copy.file(folder).to_string_lossy().into_owned()).collect();
@@ -52,6 +48,10 @@ impl Reading {
         Self(Arc::new(Served { pool, copies }))
     }
 
+    pub(crate) fn pool(&self) -> &SqlitePool {
+        &self.0.pool
+    }
+
     /// The copies.
     pub(super) fn copies(&self) -> &[CopyId] {
         &self.0.copies
@@ -65,14 +65,6 @@ impl Reading {
     /// Opens all connections, so that nobody who reads has to wait for that.
     pub(super) async fn warm(&self) {
         // What cannot be opened shows when it is needed.
-        drop(join_all((0..CONNECTIONS_MAX).map(|_| self.acquire())).await);
-    }
-}
-
-impl Deref for Reading {
-    type Target = SqlitePool;
-
-    fn deref(&self) -> &SqlitePool {
-        &self.0.pool
+        drop(join_all((0..CONNECTIONS_MAX).map(|_| self.0.pool.acquire())).await);
     }
 }

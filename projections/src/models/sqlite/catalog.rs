@@ -2,26 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use daybook_eventlog::Position;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
 use super::{ReadModelsError, options};
-use crate::Projection;
+use crate::{Projection, models::CopyId};
 
 /// The catalog's file in the folder of the read models.
 const FILE: &str = "catalog.sqlite3";
 
-/// A copy of a projection's tables: a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CopyId {
-    pub(crate) name: String,
-    /// Counts the copies that there ever were of this name.
-    pub(crate) generation: i64,
-}
-
 impl CopyId {
-    pub(crate) fn file(&self, folder: &Path) -> PathBuf {
+    /// The copy's file.
+    pub(super) fn file(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{}.{}.sqlite3", self.name, self.generation))
     }
 }
@@ -75,7 +67,7 @@ impl Catalog {
         // Files are removed because of what it says: it is on the disk before.
         let options = options(&Self::file(folder)).create_if_missing(true).synchronous(SqliteSynchronous::Full);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::raw_sql(include_str!("../../../migrations/sqlite/read_models/_catalog.sql"))
+        sqlx::raw_sql(include_str!("../../../../migrations/sqlite/read_models_catalog.sql"))
             .execute(&mut connection)
             .await?;
         Ok(Self { connection })
@@ -188,11 +180,4 @@ impl Catalog {
         }
         Ok(())
     }
-}
-
-/// Where a copy stands, as stored with its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) position: Position,
-    pub(crate) fault: Option<(Position, String)>,
 }

@@ -1,0 +1,168 @@
+//! Questions to the read models: one SQL text, whichever engine holds the tables.
+//!
+//! What a text may use is what both engines read alike: numbered places (`$1`), `"user"` in quotes, sums cast to
+//! `BIGINT`, truths as 0 and 1.
+
+use std::borrow::Cow;
+
+use sqlx::{
+    AssertSqlSafe, FromRow, PgPool, Postgres, Sqlite,
+    postgres::{PgArguments, PgRow},
+    query::QueryAs,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use uuid::Uuid;
+
+use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, text::escaped};
+
+/// How often a server is asked, when it is the connection that fails.
+const TRIES_MAX: usize = 3;
+
+/// What a row of either engine can be made into.
+pub(crate) trait ModelRow: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> ModelRow for T {}
+
+/// A value for a place in the text. It has its type even where it is missing.
+#[derive(Debug, Clone)]
+pub(crate) enum Argument {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Id(Option<Uuid>),
+}
+
+impl From<i64> for Argument {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<u32> for Argument {
+    fn from(number: u32) -> Self {
+        Self::Int(Some(i64::from(number)))
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Argument {
+    fn from(text: String) -> Self {
+        Some(text).into()
+    }
+}
+
+impl From<Option<String>> for Argument {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Uuid> for Argument {
+    fn from(id: Uuid) -> Self {
+        Self::Id(Some(id))
+    }
+}
+
+impl From<Option<Uuid>> for Argument {
+    fn from(id: Option<Uuid>) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl ReadModels {
+    /// A question; the copies it is asked of stay in place until it is answered.
+    pub(crate) fn query(&self, sql: impl Into<Cow<'static, str>>) -> ModelQuery {
+        ModelQuery { reading: self.reading(), sql: sql.into(), arguments: Vec::new() }
+    }
+}
+
+/// A question to the read models.
+pub(crate) struct ModelQuery {
+    reading: Reading,
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+}
+
+impl ModelQuery {
+    /// The value for the next place.
+    pub(crate) fn bind(mut self, argument: impl Into<Argument>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Values for the next places.
+    pub(crate) fn bind_all<A: Into<Argument>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(A::into));
+        self
+    }
+
+    pub(crate) async fn fetch_all<T: ModelRow>(self) -> Result<Vec<T>, ReadModelsError> {
+        let Self { reading, sql, arguments } = self;
+        Ok(match reading {
+            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_all(files.pool()).await?,
+            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?,
+        })
+    }
+
+    pub(crate) async fn fetch_optional<T: ModelRow>(self) -> Result<Option<T>, ReadModelsError> {
+        let Self { reading, sql, arguments } = self;
+        Ok(match reading {
+            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_optional(files.pool()).await?,
+            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?.into_iter().next(),
+        })
+    }
+
+    pub(crate) async fn fetch_one<T: ModelRow>(self) -> Result<T, ReadModelsError> {
+        self.fetch_optional().await?.ok_or(ReadModelsError::Storage(sqlx::Error::RowNotFound))
+    }
+
+    /// The one value of the one row.
+    pub(crate) async fn fetch_scalar<T>(self) -> Result<T, ReadModelsError>
+    where
+        (T,): ModelRow,
+    {
+        Ok(self.fetch_one::<(T,)>().await?.0)
+    }
+}
+
+fn on_sqlite<T: ModelRow>(
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+) -> QueryAs<'static, Sqlite, T, SqliteArguments> {
+    arguments.into_iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, argument| match argument {
+        Argument::Int(number) => query.bind(number),
+        Argument::Text(text) => query.bind(text),
+        Argument::Id(id) => query.bind(id),
+    })
+}
+
+fn on_postgres<T: ModelRow>(
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+) -> QueryAs<'static, Postgres, T, PgArguments> {
+    arguments.into_iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, argument| match argument {
+        Argument::Int(number) => query.bind(number),
+        Argument::Text(text) => query.bind(text.map(|text| escaped(&text).into_owned())),
+        Argument::Id(id) => query.bind(id),
+    })
+}
+
+/// Asks the server, and again on another connection when this one has been lost.
+async fn fetch_on_postgres<T: ModelRow>(
+    pool: &PgPool,
+    sql: Cow<'static, str>,
+    arguments: Vec<Argument>,
+) -> Result<Vec<T>, sqlx::Error> {
+    for _ in 1..TRIES_MAX {
+        match on_postgres(sql.clone(), arguments.clone()).fetch_all(pool).await {
+            Err(error) if is_worth_asking_again(&error) => tracing::debug!(%error, "a query is put again"),
+            answer => return answer,
+        }
+    }
+    // The tables may be others than those that a statement was prepared for.
+    on_postgres(sql, arguments).persistent(false).fetch_all(pool).await
+}

@@ -1,0 +1,185 @@
+//! One of several nodes that share their read models on a server. One at a time keeps them, whoever holds the lock;
+//! the others look how far it is, and are ready to go on where it ends.
+//!
+//! What is asked of the projections stands in the catalog, so that it can be asked on any node: a copy to be built, one
+//! that is not wanted any more, one that is to try again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use daybook_eventlog::Log;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Progress, Projection, ProjectionState, ReadModels, ReadModelsError,
+    control::{Command, Commands},
+    followers::Observer as _,
+    keeper::Keeper,
+    models::{CopyPositions, Leadership, PostgresModels},
+};
+
+/// How often a node asks to be the one that keeps the read models.
+const STAND_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks how far they are: when somebody waits for that, and when nobody does.
+const LOOK_EVERY_AWAITED: Duration = Duration::from_millis(4);
+const LOOK_EVERY_IDLE: Duration = Duration::from_millis(500);
+/// How often the one that keeps them looks for what is asked of it.
+const ATTEND_EVERY: Duration = Duration::from_millis(250);
+/// How long a server that does not answer is left alone.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+
+type Positions = BTreeMap<String, CopyPositions>;
+
+pub(crate) struct Node {
+    pub(crate) server: PostgresModels,
+    pub(crate) log: Log,
+    pub(crate) models: ReadModels,
+    pub(crate) projections: Vec<Arc<dyn Projection>>,
+    pub(crate) progress: Progress,
+    /// Whether it is this node's turn.
+    pub(crate) leading: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Takes its turns until `stopped`.
+    pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
+        let mut is_answering = true;
+        loop {
+            match self.server.try_lead().await {
+                Ok(Some(leadership)) => {
+                    is_answering = true;
+                    if self.lead(leadership, &mut stopped).await {
+                        return;
+                    }
+                }
+                Ok(None) => is_answering = true,
+                // Said once for each time that it is away.
+                Err(error) if is_answering => {
+                    is_answering = false;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the read models' database does not answer; trying again"
+                    );
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                _ = stopped.recv() => return,
+                () = self.look(Instant::now() + STAND_EVERY) => {}
+            }
+        }
+    }
+
+    /// Keeps the read models as long as it is this node's turn; whether it is to stop altogether.
+    async fn lead(&self, mut leadership: Leadership, stopped: &mut mpsc::Receiver<()>) -> bool {
+        let mut keeper = match Keeper::start(&self.log, &self.models, &self.projections, &self.progress).await {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "this node cannot keep the read models; trying again"
+                );
+                leadership.release().await;
+                return false;
+            }
+        };
+        tracing::info!("this node keeps the read models from now on");
+        self.leading.send_replace(true);
+        let is_stopped = loop {
+            tokio::select! {
+                () = leadership.lost() => break false,
+                () = keeper.ended() => break false,
+                _ = stopped.recv() => break true,
+                () = tokio::time::sleep(ATTEND_EVERY) => {
+                    if let Err(error) = self.attend(keeper.commands()).await {
+                        tracing::debug!(%error, "what is asked of the projections could not be looked at");
+                        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                    }
+                }
+            }
+        };
+        self.leading.send_replace(false);
+        keeper.stop().await;
+        leadership.release().await;
+        tracing::info!("this node does not keep the read models any more");
+        is_stopped
+    }
+
+    /// Does what any node was asked.
+    async fn attend(&self, commands: &Commands) -> Result<(), ReadModelsError> {
+        // Before the look: what has stopped since then is not told to try again.
+        let before = self.progress.status();
+        let positions = self.server.positions().await?;
+        for projection in &self.projections {
+            let name = projection.name();
+            let Some(copies) = positions.get(name) else { continue };
+            let wanted = copies.building.as_ref().filter(|building| building.version == projection.version());
+            match wanted {
+                Some(building) if commands.rebuilds.begin(projection) => {
+                    self.progress.rebuild_waits(name);
+                    commands.rebuilds.ready(name, building.id.clone());
+                }
+                wanted => {
+                    let wanted = wanted.map(|building| &building.id);
+                    if let Some((copy, is_gone)) = commands.rebuilds.keep_only(name, wanted) {
+                        self.progress.rebuild_ended(name);
+                        if is_gone {
+                            self.models.give_up(&copy).await;
+                        }
+                    }
+                }
+            }
+            let has_stopped = before
+                .iter()
+                .any(|status| status.name == name && matches!(status.state, ProjectionState::Faulted { .. }));
+            if has_stopped && copies.version == projection.version() && copies.checkpoint.fault.is_none() {
+                let (reply, _) = oneshot::channel();
+                // When it has ended, the next one tries again by itself.
+                let _ = commands.live.send(Command::Resume(name, reply)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes how far the node is that keeps the read models, until `end`.
+    async fn look(&self, end: Instant) {
+        while Instant::now() < end {
+            let pause = match self.server.positions().await {
+                Ok(positions) => {
+                    self.note(&positions);
+                    if self.progress.is_awaited() { LOOK_EVERY_AWAITED } else { LOOK_EVERY_IDLE }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "how far the read models are could not be looked at");
+                    PAUSE_AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = sleep_until(end.min(Instant::now() + pause)) => {}
+                () = self.progress.awaited(), if pause == LOOK_EVERY_IDLE => {}
+            }
+        }
+    }
+
+    fn note(&self, positions: &Positions) {
+        for projection in &self.projections {
+            let name = projection.name();
+            let Some(copies) = positions.get(name) else { continue };
+            // One of another version is not what this build's queries are for.
+            if copies.version == projection.version() {
+                if copies.checkpoint.fault.is_some() {
+                    self.progress.stopped(name, &copies.checkpoint);
+                } else {
+                    self.progress.applied(name, copies.checkpoint.position, self.log.head());
+                }
+            }
+            match (&copies.building, &copies.rebuild_failure) {
+                (Some(building), _) => self.progress.rebuilding_elsewhere(name, building.position),
+                (None, Some(reason)) => self.progress.rebuild_failed(name, reason.clone()),
+                (None, None) => self.progress.rebuild_ended(name),
+            }
+        }
+    }
+}
