@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::auth::{Role, TokenVerifier};
 use crate::bench::BenchCommand;
 use crate::log_files::{BackupArgs, LogCommand, RestoreArgs, WrongUse};
+use crate::migrate::MigrateArgs;
 use crate::observability;
 use crate::projections::ProjectionsCommand;
 use crate::serve::{self, ServeOptions};
@@ -38,7 +39,7 @@ struct Cli {
 enum Command {
     /// Serve HTTP until SIGTERM or SIGINT
     #[command(
-        after_help = "Examples:\n  daybook serve --demo\n  daybook serve --listen 0.0.0.0:80 --data /var/lib/daybook\n  DAYBOOK_LOG=debug daybook serve\n  daybook serve --check      checks settings, keys and data, and exits"
+        after_help = "Examples:\n  daybook serve --demo\n  daybook serve --listen 0.0.0.0:80 --data /var/lib/daybook\n  DAYBOOK_DATABASE_URL=postgres://daybook@db/daybook daybook serve     one of several nodes\n  DAYBOOK_LOG=debug daybook serve\n  daybook serve --check      checks settings, keys and data, and exits"
     )]
     Serve {
         /// Provision a small demo world, once, and print requests to try
@@ -50,6 +51,8 @@ enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Make the tables of a database, or bring them to this build's format
+    Migrate(MigrateArgs),
     /// Print a token signed with the server's key
     #[command(
         after_help = "Examples:\n  daybook token --sub u1\n  daybook token --sub boss --role admin --project 1 --project 2 --ttl 30d\n  curl -H \"Authorization: Bearer $(daybook token --sub u1)\" http://127.0.0.1:8080/healthz"
@@ -81,7 +84,7 @@ enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
-    /// Export, import and verify the log of a data folder
+    /// Export, import, copy and verify the log of a data folder or of a database
     #[command(
         subcommand,
         after_help = "Examples:\n  daybook log export --format parquet --out log.parquet\n  daybook log verify\n  daybook log head"
@@ -130,12 +133,18 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 fn run(command: Command) -> Outcome {
     match command {
         Command::Serve { demo, check, settings } => serve(&settings, ServeOptions { demo, check }),
+        Command::Migrate(migrate) => {
+            observability::start_warnings()?;
+            runtime()?.block_on(migrate.run())
+        }
         Command::Token { sub, roles, projects, ttl, settings } => {
             let verifier = TokenVerifier::open(&settings.load()?)?;
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),
-        Command::Log(log @ (LogCommand::Export(_) | LogCommand::Import(_))) => unless_stopped(log.run()),
+        Command::Log(log @ (LogCommand::Export(_) | LogCommand::Import(_) | LogCommand::Copy(_))) => {
+            unless_stopped(log.run())
+        }
         Command::Log(log) => runtime()?.block_on(log.run()),
         Command::Backup(backup) => unless_stopped(backup.run()),
         Command::Restore(restore) => unless_stopped(restore.run()),

@@ -11,8 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
-use daybook_eventlog::Log;
-use daybook_projections::{ReadModels, Runner};
+use daybook_projections::Runner;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -29,6 +28,7 @@ use crate::reading::{self, sweep};
 use crate::settings::Settings;
 use crate::shop;
 use crate::signals::asked_to_stop;
+use crate::store::Store;
 use crate::{admin, demo, log, openapi, projections};
 
 /// How long requests in flight may take once the server is asked to stop.
@@ -64,14 +64,25 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
             "the key set cannot be fetched now: trying again when it is needed"
         ),
     }
-    let log = Log::open(&settings.data).await?;
-    tracing::info!(place = log.place(), head = %log.head(), "opened the log");
-    let models = ReadModels::open(&settings.data).await?;
     if options.check {
-        log.close().await;
+        Store::check(&settings).await?;
         tracing::info!("everything that is needed to serve is there");
         return Ok(());
     }
+    if options.demo {
+        // Before anything is made: it prints tokens.
+        verifier.can_mint()?;
+    }
+    // From here on: a start may wait for its database.
+    let mut asked = Box::pin(asked_to_stop()?);
+    let Store { log, models } = tokio::select! {
+        opened = Store::open(&settings) => opened?,
+        signal = &mut asked => {
+            tracing::info!("stopped by {signal} before the start was over");
+            return Ok(());
+        }
+    };
+    tracing::info!(place = log.place(), head = %log.head(), "opened the log");
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
     })?;
@@ -88,12 +99,11 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     let router = router(&settings, verifier, app, metrics);
 
     tracing::info!("listening on http://{address}, API at /docs, stop with Ctrl-C");
-    serve(listener, router, streams).await?;
+    serve(listener, router, streams, asked).await?;
 
     sweeper.abort();
     runner.stop().await;
-    models.close().await;
-    log.close().await;
+    Store { log, models }.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -157,10 +167,14 @@ impl Drop for One {
     }
 }
 
-/// Answers until SIGTERM or SIGINT, then finishes what is in flight.
-async fn serve(listener: TcpListener, router: Router, streams: Streams) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Answers until `signal`, then finishes what is in flight.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    streams: Streams,
+    signal: impl Future<Output = &'static str> + Send + 'static,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (stopping, mut stopped) = watch::channel(false);
-    let signal = asked_to_stop()?;
     let asked = async move {
         signal.await;
         tracing::info!("asked to stop: finishing what is in flight");

@@ -46,6 +46,13 @@ impl Engine {
         }
     }
 
+    pub(crate) async fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.anchor_at(position)).await,
+            Self::Postgres(postgres) => postgres.read(move |pool| async move { pool.anchor_at(position).await }).await,
+        }
+    }
+
     pub(crate) fn head(&self) -> &watch::Receiver<Position> {
         match self {
             Self::Sqlite(sqlite) => &sqlite.head,

@@ -229,6 +229,18 @@ impl Log {
         self.engine.anchor().await
     }
 
+    /// A position and its checksum, which covers every event up to there: two logs that show the same one are the same
+    /// up to that position. `None` where no event stands; position 0 is the start, which all logs share.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
+        if position == Position::START {
+            return Ok(Some(Anchor::default()));
+        }
+        self.engine.anchor_at(position).await
+    }
+
     /// The last position that this process knows to be committed.
     #[must_use]
     pub fn head(&self) -> Position {

@@ -100,6 +100,17 @@ pub enum KeyError {
         /// What went wrong.
         problem: String,
     },
+    /// Nothing would verify any token.
+    #[error(
+        "no key for tokens is set, and with a database none is made: set DAYBOOK_JWT_SECRET, DAYBOOK_JWT_SECRET_FILE, \
+         DAYBOOK_JWT_PUBLIC_KEY_FILE or DAYBOOK_JWKS_URL, the same for all nodes"
+    )]
+    Unset,
+    /// Tokens are verified, but nothing here can sign one.
+    #[error(
+        "there is no key to sign tokens with: set DAYBOOK_JWT_SECRET or DAYBOOK_JWT_SECRET_FILE, the same for all nodes"
+    )]
+    NoneToSignWith,
     /// A token cannot be made.
     #[error("the token cannot be made: {0}")]
     Mint(&'static str),

@@ -346,3 +346,19 @@ async fn a_key_set_that_never_came_is_no_verdict_on_the_token() {
     let message = verifier.check().await.unwrap_err().to_string();
     assert!(message.contains("answers 500"), "{message}");
 }
+
+#[tokio::test]
+async fn nodes_on_a_database_make_no_key_of_their_own() {
+    let rig = Rig::new();
+    let database = ("database_url", "postgres://db.example/books");
+    let message = rig.open(&[database]).unwrap_err().to_string();
+    assert!(message.contains("DAYBOOK_JWT_SECRET_FILE") && message.contains("the same for all nodes"), "{message}");
+    let shared = rig.open(&[database, ("jwt_secret", SECRET)]).unwrap();
+    let token = shared.mint("u1", Roles::default(), &[], Duration::from_secs(60)).unwrap();
+
+    let set = rig.open(&[database, ("jwks_url", "https://keys.example/set")]).unwrap();
+    assert_eq!(set.verify(&token).await.unwrap_err(), AuthError::Algorithm);
+    let message = set.mint("u1", Roles::default(), &[], Duration::from_secs(60)).unwrap_err().to_string();
+    assert!(message.contains("set DAYBOOK_JWT_SECRET"), "{message}");
+    assert_eq!(fs::read_dir(rig.folder.path()).unwrap().count(), 0, "no folder is used");
+}

@@ -26,8 +26,10 @@ struct Inner {
     rules: Rules,
 }
 
-/// The HS256 key, which is always there: `daybook token` signs with it.
+/// The HS256 key: `daybook token` signs with it.
 enum Shared {
+    /// Nodes that share a database make none: other keys verify tokens there.
+    Absent,
     Fixed(VerifyingKey, Vec<u8>),
     File(Arc<WatchedKey>, std::path::PathBuf),
 }
@@ -78,10 +80,15 @@ impl TokenVerifier {
             return Err(AuthError::CriticalHeader);
         }
         if header.alg == Algorithm::HS256 {
-            let key = self.0.shared.key().await;
+            let key = self.0.shared.key().await.ok_or(AuthError::Algorithm)?;
             return self.0.rules.verify(token, &key);
         }
         self.verify_public(token, &header).await
+    }
+
+    /// Whether there is a key to sign with.
+    pub fn can_mint(&self) -> Result<(), KeyError> {
+        self.0.shared.bytes().map(drop)
     }
 
     /// A token for `subject`, signed with the shared key and valid from now for `ttl`.
@@ -153,21 +160,25 @@ impl Shared {
         }
         let bytes = match &settings.jwt_secret {
             Some(secret) => secret.expose().as_bytes().to_vec(),
-            None => secret::in_data_folder(&settings.data)?,
+            None if settings.database_url.is_none() => secret::in_data_folder(&settings.data)?,
+            None if settings.jwt_public_key_file.is_some() || settings.jwks_url.is_some() => return Ok(Self::Absent),
+            None => return Err(KeyError::Unset),
         };
         secret::warn_if_short(&bytes, "DAYBOOK_JWT_SECRET");
         Ok(Self::Fixed(VerifyingKey::from_secret(&bytes), bytes))
     }
 
-    async fn key(&self) -> VerifyingKey {
+    async fn key(&self) -> Option<VerifyingKey> {
         match self {
-            Self::Fixed(key, _) => key.clone(),
-            Self::File(watched, _) => watched.get().await,
+            Self::Absent => None,
+            Self::Fixed(key, _) => Some(key.clone()),
+            Self::File(watched, _) => Some(watched.get().await),
         }
     }
 
     fn bytes(&self) -> Result<Vec<u8>, KeyError> {
         match self {
+            Self::Absent => Err(KeyError::NoneToSignWith),
             Self::Fixed(_, bytes) => Ok(bytes.clone()),
             Self::File(_, path) => {
                 let content = std::fs::read(path).map_err(|source| KeyError::Read { path: path.clone(), source })?;

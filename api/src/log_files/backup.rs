@@ -9,6 +9,9 @@ use super::{Failed, data_folder, tell};
 use crate::progress::{Progress, Unit, bytes, count};
 use crate::settings::SettingsArgs;
 
+const IN_DATABASE: &str = "backups are files of a data folder: back a database up with pg_dump, or copy its log into a \
+                           folder with `daybook log copy --from env:DAYBOOK_DATABASE_URL --to FOLDER`";
+
 /// Copies the log to a file.
 #[derive(Debug, Args)]
 #[command(
@@ -24,7 +27,7 @@ pub struct BackupArgs {
 
 impl BackupArgs {
     pub(crate) async fn run(self) -> Result<(), Failed> {
-        let folder = data_folder(&self.settings)?;
+        let folder = data_folder(&self.settings, IN_DATABASE)?;
         let started = Instant::now();
         let mut progress = Progress::new("copying", Unit::Pages, 0);
         let anchor = backup(&folder, &self.file, move |done, total| progress.at_of(done, total)).await?;
@@ -50,7 +53,7 @@ pub struct RestoreArgs {
 
 impl RestoreArgs {
     pub(crate) async fn run(self) -> Result<(), Failed> {
-        let folder = data_folder(&self.settings)?;
+        let folder = data_folder(&self.settings, IN_DATABASE)?;
         let started = Instant::now();
         let mut copying = Progress::new("copying", Unit::Pages, 0);
         let mut verifying = None;

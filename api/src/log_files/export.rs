@@ -10,9 +10,8 @@ use clap::Args;
 use daybook_eventlog::{Filter, Position, StreamId};
 
 use super::{
-    Failed, WrongUse, data_folder,
+    Failed, Place, WrongUse,
     exporter::{Export, Format},
-    open_to_read,
     output::Output,
     tell,
 };
@@ -58,12 +57,12 @@ pub struct ExportArgs {
 
 impl ExportArgs {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let folder = data_folder(&self.settings)?;
+        let place = Place::of(&self.settings)?;
         if self.format == Format::Parquet && self.out.is_none() && io::stdout().is_terminal() {
             let message = "a Parquet file is nothing for a terminal: say where it goes with --out FILE, or with > FILE";
             return Err(WrongUse(message.to_owned()).into());
         }
-        let log = open_to_read(&folder).await?;
+        let log = place.open_to_read().await?;
         let output = Output::open(self.out.as_deref(), self.force)?;
         let filter = Filter {
             types: self.types,

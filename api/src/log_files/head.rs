@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Failed, data_folder, open_to_read, print};
+use super::{Failed, Place, print};
 use crate::settings::SettingsArgs;
 
 /// Prints the log's last position, its anchor, and when it was recorded.
@@ -17,7 +17,7 @@ pub struct HeadArgs {
 
 impl HeadArgs {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let log = open_to_read(&data_folder(&self.settings)?).await?;
+        let log = Place::of(&self.settings)?.open_to_read().await?;
         let anchor = log.anchor().await?;
         let last = log.event_at(anchor.position).await?;
         let recorded = last.map_or_else(

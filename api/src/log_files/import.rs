@@ -8,14 +8,15 @@ use std::{
 };
 
 use clap::Args;
-use daybook_eventlog::{APPEND_EVENTS_MAX, Anchor, ImportError, LOG_FILE, Log, RecordedEvent, lock_folder};
+use daybook_eventlog::{Anchor, ImportError, LOG_FILE, Log, lock_folder};
 use daybook_projections::READ_MODELS_FOLDER;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::{
-    Failed, data_folder,
+    Failed, Place,
+    copying::{CopyError, copy},
+    filler::Filler,
     lines::{Batch, Source, SourceError},
-    open_to_read,
     output::sync_folder,
     tell,
 };
@@ -24,13 +25,11 @@ use crate::settings::SettingsArgs;
 
 /// Where the log is made before it gets its place; what a crash leaves of it goes with the next import.
 const STAGE: &str = "import.partial";
-/// Bytes of lines that are written in one go, unless one chunk has more.
-const COMMIT_BYTES: u64 = 16 << 20;
 
 /// Fills an empty log from an export.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  daybook log import log.ndjson --data new-folder\n  gunzip -c log.ndjson.gz | daybook log import - --data new-folder\n\nThe log must not have events yet, and no server may have the folder open. All lines are taken, or none: a line that\nis wrong is named, and nothing is imported. The read models are built at the next start."
+    after_help = "Examples:\n  daybook log import log.ndjson --data new-folder\n  gunzip -c log.ndjson.gz | daybook log import - --data new-folder\n\nThe log must not have events yet, and no server may have it open. All lines are taken, or none: a line that is wrong\nis named, and nothing is imported. The read models are built at the next start.\n\nInto a database (DAYBOOK_DATABASE_URL) the lines go by way of a log in a temporary folder (TMPDIR), which needs as much\nroom as they do. Run again after an interruption, the import goes on where it was."
 )]
 pub struct ImportArgs {
     /// The export: one event a line; - for standard input
@@ -42,8 +41,8 @@ pub struct ImportArgs {
 
 impl ImportArgs {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let folder = data_folder(&self.settings)?;
-        refuse_events(&folder).await?;
+        let place = Place::of(&self.settings)?;
+        refuse_events(&place).await?;
         let source = Source::open(&self.file)?;
         let progress = Progress::new("importing", Unit::Bytes, source.length);
         let mut batches = pin!(source.batches().peekable());
@@ -53,25 +52,62 @@ impl ImportArgs {
         {
             return Err(error.into());
         }
-        fs::create_dir_all(&folder).map_err(|error| format!("cannot use {}: {error}", folder.display()))?;
-        let _lock = lock_folder(&folder)?;
-        // Nobody else writes from here on; before, somebody may have.
-        refuse_events(&folder).await?;
-        let stage = Stage::make(&folder)?;
-        let (anchor, bytes) = stage.fill(batches, &progress).await?;
-        stage.take_place()?;
+        let (anchor, bytes) = match &place {
+            Place::Folder(folder) => into_folder(folder, &place, batches, &progress).await?,
+            Place::Database(_) => into_database(&place, batches, &progress).await?,
+        };
         let took = progress.end();
         tell(&format!("imported {}; the last one is {anchor}", summary(anchor.position.get(), bytes, took)));
         Ok(())
     }
 }
 
-/// Only a log without events can be filled.
-async fn refuse_events(folder: &Path) -> Result<(), Failed> {
+async fn into_folder(
+    folder: &Path,
+    place: &Place,
+    batches: impl Stream<Item = Result<Batch, SourceError>>,
+    progress: &Progress,
+) -> Result<(Anchor, u64), Failed> {
+    fs::create_dir_all(folder).map_err(|error| format!("cannot use {}: {error}", folder.display()))?;
+    let _lock = lock_folder(folder)?;
+    // Nobody else writes from here on; before, somebody may have.
+    refuse_events(place).await?;
+    let stage = Stage::make(folder)?;
+    let filled = fill(&stage.path, batches, progress).await?;
+    stage.take_place()?;
+    Ok(filled)
+}
+
+/// Makes the log in a temporary folder first: every line is looked at before the database is written to, and what is
+/// interrupted after that can go on.
+async fn into_database(
+    place: &Place,
+    batches: impl Stream<Item = Result<Batch, SourceError>>,
+    progress: &Progress,
+) -> Result<(Anchor, u64), Failed> {
+    let stage = tempfile::tempdir()?;
+    let (anchor, bytes) = fill(stage.path(), batches, progress).await?;
+    progress.end();
+    let (made, target) = (Log::open_to_read(stage.path()).await?, place.open_to_fill().await?);
+    let (copied, there) = (copy(&made, &target).await, target.place());
+    made.close().await;
+    target.close().await;
+    match copied {
+        Ok(_) => Ok((anchor, bytes)),
+        Err(CopyError::Foreign { .. } | CopyError::Ahead { .. }) => {
+            Err(format!("{there} has other events: import into a database without any; nothing was imported").into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Only a log without events can be filled, or in a database the beginning of the same one.
+async fn refuse_events(place: &Place) -> Result<(), Failed> {
+    let Place::Folder(folder) = place else { return Ok(()) };
     if !folder.join(LOG_FILE).try_exists()? {
         return Ok(());
     }
-    let log = open_to_read(folder).await?;
+    let log = place.open_to_read().await?;
     let head = log.head();
     log.close().await;
     if head.get() == 0 {
@@ -79,6 +115,19 @@ async fn refuse_events(folder: &Path) -> Result<(), Failed> {
     }
     let folder = folder.display();
     Err(format!("the log in {folder} has {head} events: import into another folder, with --data").into())
+}
+
+/// Writes all events into a new log in `folder`; answers the last one, and how many bytes their lines were.
+async fn fill(
+    folder: &Path,
+    batches: impl Stream<Item = Result<Batch, SourceError>>,
+    progress: &Progress,
+) -> Result<(Anchor, u64), Failed> {
+    let log = Log::open(folder).await?;
+    let written = write(&log, batches, progress).await;
+    let anchor = log.anchor().await;
+    log.close().await;
+    Ok((anchor?, written?))
 }
 
 /// The folder inside the data folder in which the log is made. Dropping it removes it.
@@ -93,19 +142,6 @@ impl Stage {
         stage.remove()?;
         fs::create_dir(&stage.path)?;
         Ok(stage)
-    }
-
-    /// Writes all events; answers the last one, and how many bytes they were.
-    async fn fill(
-        &self,
-        batches: impl Stream<Item = Result<Batch, SourceError>>,
-        progress: &Progress,
-    ) -> Result<(Anchor, u64), Failed> {
-        let log = Log::open(&self.path).await?;
-        let written = write(&log, batches, progress).await;
-        let anchor = log.anchor().await;
-        log.close().await;
-        Ok((anchor?, written?))
     }
 
     /// Puts the finished log into the data folder.
@@ -152,39 +188,21 @@ async fn write(
     progress: &Progress,
 ) -> Result<u64, Failed> {
     let mut batches = pin!(batches);
-    let (mut read, mut waiting_from) = (0, 0);
-    let mut waiting: Vec<RecordedEvent> = Vec::new();
-    let mut writing = None;
+    let (mut filler, mut read) = (Filler::new(log), 0);
     while let Some(batch) = batches.try_next().await? {
-        if waiting.len() + batch.events.len() > APPEND_EVENTS_MAX || batch.read - waiting_from > COMMIT_BYTES {
-            written(writing.take()).await?;
-            progress.at(waiting_from);
-            writing = Some(start_writing(log, std::mem::take(&mut waiting)));
-            waiting_from = read;
-        }
+        progress.at(filler.take(batch.events, batch.read - read).await.map_err(in_line)?.bytes);
         read = batch.read;
-        waiting.extend(batch.events);
     }
-    written(writing).await?;
-    written(Some(start_writing(log, waiting))).await?;
-    Ok(read)
+    Ok(filler.finish().await.map_err(in_line)?.bytes)
 }
 
-type Writing = tokio::task::JoinHandle<Result<(), ImportError>>;
-
-fn start_writing(log: &Log, events: Vec<RecordedEvent>) -> Writing {
-    let log = log.clone();
-    tokio::spawn(async move { log.import(events).await.map(drop) })
-}
-
-async fn written(writing: Option<Writing>) -> Result<(), Failed> {
-    let Some(writing) = writing else { return Ok(()) };
-    match writing.await? {
-        // The event of position n stands in line n.
-        Err(ImportError::Refused { position, refusal }) => {
-            Err(SourceError::Line { line: position.get(), what: refusal.to_string() }.into())
+/// The event of position n stands in line n.
+fn in_line(error: ImportError) -> Failed {
+    match error {
+        ImportError::Refused { position, refusal } => {
+            SourceError::Line { line: position.get(), what: refusal.to_string() }.into()
         }
-        written => Ok(written?),
+        error => error.into(),
     }
 }
 

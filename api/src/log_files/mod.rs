@@ -1,29 +1,34 @@
-//! The log's files on the command line: out of the log, into a log, copied, and checked.
+//! The log on the command line: out of it, into it, from one place to another, and checked.
 //!
-//! One verb a file. What reads takes the log beside its writer, so that it also works while a server has the folder
-//! open; what makes a log takes the folder's lock. Nothing here is reachable over HTTP.
+//! One verb a file. What reads takes the log beside its writer, so that it also works while it is served; what makes a
+//! log takes the folder's lock. Nothing here is reachable over HTTP.
 
 mod backup;
+mod copy;
+mod copying;
 mod export;
 mod exporter;
+mod filler;
 mod head;
 mod import;
 mod lines;
 mod output;
 mod parquet;
+mod place;
 mod verify;
 
 use std::{
     error::Error,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::Subcommand;
-use daybook_eventlog::{Log, OpenError};
 
+use self::place::Place;
 pub use self::{
     backup::{BackupArgs, RestoreArgs},
+    copy::CopyArgs,
     export::ExportArgs,
     head::HeadArgs,
     import::ImportArgs,
@@ -50,6 +55,8 @@ pub enum LogCommand {
     Export(ExportArgs),
     /// Fill an empty log from an export: same positions, versions, ids and times
     Import(ImportArgs),
+    /// Copy a log from one place to another, folders or databases: the same positions, versions, ids and times
+    Copy(CopyArgs),
     /// Check every event, and that the log was only ever appended to
     Verify(VerifyArgs),
     /// Print the last position, its anchor to write down, and when it was recorded
@@ -61,28 +68,18 @@ impl LogCommand {
         match self {
             Self::Export(args) => args.run().await,
             Self::Import(args) => args.run().await,
+            Self::Copy(args) => args.run().await,
             Self::Verify(args) => args.run().await,
             Self::Head(args) => args.run().await,
         }
     }
 }
 
-/// The data folder of the settings in force.
-fn data_folder(settings: &SettingsArgs) -> Result<PathBuf, Failed> {
-    let settings = settings.load()?;
-    for warning in &settings.warnings {
-        tell(warning);
-    }
-    Ok(settings.data)
-}
-
-/// Opens the log in `folder` beside whoever writes it.
-async fn open_to_read(folder: &Path) -> Result<Log, Failed> {
-    match Log::open_to_read(folder).await {
-        Err(OpenError::Folder { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Err(format!("there is no log in {}: say where it is with --data", folder.display()).into())
-        }
-        opened => Ok(opened?),
+/// The data folder of the settings in force, for what knows folders only; `instead` says what serves a database.
+fn data_folder(settings: &SettingsArgs, instead: &str) -> Result<PathBuf, Failed> {
+    match Place::of(settings)? {
+        Place::Folder(folder) => Ok(folder),
+        Place::Database(_) => Err(WrongUse(instead.to_owned()).into()),
     }
 }
 

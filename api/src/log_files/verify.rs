@@ -31,7 +31,7 @@ impl VerifyArgs {
         let told = move |checked: Position, head: Position| progress.at_of(checked.get(), head.get());
         let verified = match &self.file {
             Some(file) => verify_file(file, self.expect, told).await?,
-            None => verify(&data_folder(&self.settings)?, self.expect, told).await?,
+            None => verify(&data_folder(&self.settings, "todo")?, self.expect, told).await?,
         };
         for finding in &verified.findings {
             print(&finding.to_string())?;

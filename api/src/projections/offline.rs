@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Subcommand;
@@ -87,8 +88,17 @@ impl ProjectionsCommand {
     }
 }
 
+/// The data folder of the settings in force.
+fn data_folder(settings: &SettingsArgs) -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
+    let settings = settings.load()?;
+    if settings.database_url.is_some() {
+        return Err("read models in a database are looked at through a node: GET /api/v1/projections".into());
+    }
+    Ok(settings.data)
+}
+
 async fn list(settings: &SettingsArgs) -> Outcome {
-    let data = settings.load()?.data;
+    let data = data_folder(settings)?;
     let log = Log::open_to_read(&data).await?;
     let models = ReadModels::open_to_read(&data).await?;
     let head = log.head();
@@ -112,7 +122,7 @@ async fn list(settings: &SettingsArgs) -> Outcome {
 }
 
 async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = settings.load()?.data;
+    let data = data_folder(settings)?;
     let log = open_alone(&data).await?;
     let models = ReadModels::open(&data).await?;
     let (told, progress) = slowest("rebuilding", log.head(), &wanted(names));
@@ -136,7 +146,7 @@ async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
 }
 
 async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = settings.load()?.data;
+    let data = data_folder(settings)?;
     let log = open_alone(&data).await?;
     let models = ReadModels::open(&data).await?;
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
@@ -154,7 +164,7 @@ async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
 }
 
 async fn resume(settings: &SettingsArgs) -> Outcome {
-    let data = settings.load()?.data;
+    let data = data_folder(settings)?;
     let log = open_alone(&data).await?;
     let models = ReadModels::open(&data).await?;
     let all = daybook_projections::all();
@@ -190,7 +200,7 @@ async fn open_alone(data: &std::path::Path) -> Result<Log, Box<dyn Error + Send 
 }
 
 async fn verify(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = settings.load()?.data;
+    let data = data_folder(settings)?;
     let log = Log::open_to_read(&data).await?;
     let models = ReadModels::open_to_read(&data).await?;
     let scratch = tempfile::Builder::new().prefix(".verify-").tempdir_in(&data)?;

@@ -22,6 +22,11 @@ impl SettingsArgs {
     pub fn load(&self) -> Result<Settings, SettingsError> {
         Settings::load(&Sources::read(self.flags.clone(), self.config.as_deref())?)
     }
+
+    /// Whether the flag of `key` was given.
+    pub(crate) fn chose(&self, key: &str) -> bool {
+        self.flags.contains_key(key)
+    }
 }
 
 /// One flag for every row of the table, and `--config`.

@@ -25,7 +25,7 @@ pub struct Row {
 impl Row {
     pub(super) fn new(setting: &Setting, found: Option<Found>) -> Self {
         let (value, source) = match found {
-            Some(found) if setting.secret => (Some(MASK.to_owned()), found.source),
+            Some(found) if setting.secret && !found.text.is_empty() => (Some(MASK.to_owned()), found.source),
             Some(found) => (Some(found.text), found.source),
             None => (None, "not set".to_owned()),
         };

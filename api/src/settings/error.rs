@@ -11,6 +11,7 @@ use super::sources::Found;
 pub struct WrongSetting(String);
 
 impl WrongSetting {
+    /// A text that is not allowed, masked when the setting is secret.
     pub(super) fn value(setting: &Setting, found: &Found, allowed: String) -> Self {
         let shown = if setting.secret { MASK.to_owned() } else { format!("{:?}", found.text) };
         Self(format!("{} is {shown} (from {}); allowed: {allowed}", setting.env(), found.source))

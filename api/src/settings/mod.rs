@@ -4,6 +4,7 @@
 //! validation all come from it. A setting is taken from its flag, else its variable, else the file, else its default.
 
 mod args;
+mod database;
 mod describe;
 mod error;
 mod parse;
@@ -29,6 +30,10 @@ pub use table::{Setting, TABLE};
 pub struct Settings {
     /// Folder of the embedded engine.
     pub data: PathBuf,
+    /// The database that takes the folder's place.
+    pub database_url: Option<Secret>,
+    /// File that holds its URL; when there is one, `database_url` was read from it.
+    pub database_url_file: Option<PathBuf>,
     /// Address the server listens on.
     pub listen: SocketAddr,
     /// Tracing filter, already known to parse.
@@ -78,6 +83,11 @@ pub enum LogFormat {
 pub struct Secret(String);
 
 impl Secret {
+    /// The URL of a database; the error says what is allowed.
+    pub(crate) fn database_url(text: &str) -> Result<Self, String> {
+        parse::database_url(text)
+    }
+
     /// The text itself, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -110,12 +120,16 @@ impl Settings {
             }
             settings.rows.push(Row::new(setting, found));
         }
+        if let Err(error) = database::read_file(&mut settings) {
+            wrong.push(error);
+        }
         if settings.jwt_secret.is_some() && settings.jwt_secret_file.is_some() {
             wrong.push(WrongSetting::rule(
                 "DAYBOOK_JWT_SECRET and DAYBOOK_JWT_SECRET_FILE are both set: keep one of them",
             ));
         }
         settings.warnings = sources.warnings();
+        settings.warnings.extend(database::unused_folder(&settings));
         if wrong.is_empty() { Ok(settings) } else { Err(SettingsError::new(wrong)) }
     }
 
@@ -128,6 +142,8 @@ impl Settings {
     fn blank() -> Self {
         Self {
             data: PathBuf::new(),
+            database_url: None,
+            database_url_file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             log: String::new(),
             log_format: LogFormat::Text,

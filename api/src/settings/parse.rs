@@ -8,6 +8,8 @@ use axum::http::HeaderValue;
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
+use super::Secret;
+
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const SIZE_MAX_BYTES: u64 = 1 << 30;
 
@@ -47,6 +49,18 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "an http:// or https:// URL".to_owned())
+}
+
+/// What follows the scheme is looked at by whoever connects.
+pub(super) fn database_url(text: &str) -> Result<Secret, String> {
+    let text = text.trim();
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "postgres" | "postgresql") && url.has_authority())
+        .map(|_| Secret(text.to_owned()))
+        .ok_or_else(|| {
+            "a postgres:// or postgresql:// URL, like postgres://user:password@host:5432/database".to_owned()
+        })
 }
 
 /// Origins are compared byte by byte with what browsers send, so only that spelling is taken.

@@ -53,6 +53,21 @@ pub const TABLE: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "database_url",
+        value_name: "URL",
+        meaning: "PostgreSQL instead of the data folder: postgres://user:password@host/database",
+        secret: true,
+        take: |s, text| parse::optional(text, parse::database_url).map(|url| s.database_url = url),
+        ..PLAIN
+    },
+    Setting {
+        key: "database_url_file",
+        value_name: "FILE",
+        meaning: "File with that URL; read at the start",
+        take: |s, text| parse::optional(text, parse::path).map(|file| s.database_url_file = file),
+        ..PLAIN
+    },
+    Setting {
         key: "listen",
         default: Some("127.0.0.1:8080"),
         value_name: "ADDR",
@@ -87,7 +102,7 @@ pub const TABLE: &[Setting] = &[
     Setting {
         key: "jwt_secret",
         value_name: "SECRET",
-        meaning: "Key of HS256 tokens; made in the data folder when nothing is set",
+        meaning: "Key of HS256 tokens; made in the data folder when nothing is set, and none with a database",
         secret: true,
         take: |s, text| {
             if text.is_empty() {

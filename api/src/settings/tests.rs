@@ -62,7 +62,7 @@ fn an_error_names_every_wrong_setting_with_value_source_and_what_is_allowed() {
     assert!(message.contains("DAYBOOK_LISTEN is \"here\" (from --listen); allowed: an IP address"), "{message}");
     assert!(message.contains("DAYBOOK_SESSION_IDLE is \"12 parsecs\" (from DAYBOOK_SESSION_IDLE)"), "{message}");
     assert!(message.contains("DAYBOOK_BODY_LIMIT is \"3GiB\" (from daybook.toml)"), "{message}");
-    assert!(message.contains("speed in daybook.toml is no setting; known are data, listen"), "{message}");
+    assert!(message.contains("speed in daybook.toml is no setting; known are data, database_url"), "{message}");
     assert!(message.contains("lag_max in daybook.toml has a wrong type"), "{message}");
 }
 
@@ -146,4 +146,50 @@ fn every_setting_has_a_flag_whose_help_names_its_variable() {
         assert!(arg.get_help().unwrap().to_string().contains(&setting.env()), "{}", setting.key);
     }
     assert!(args.iter().any(|arg| arg.get_long() == Some("config")));
+}
+
+#[test]
+fn a_database_takes_the_folders_place_and_its_url_is_shown_nowhere() {
+    let env = [("DAYBOOK_DATABASE_URL", "postgres://me:hush@db.example/books"), ("DAYBOOK_DATA", "left-over")];
+    let settings = Settings::load(&sources(&[], &env, "")).unwrap();
+    assert_eq!(settings.database_url.as_ref().unwrap().expose(), "postgres://me:hush@db.example/books");
+    let shown = format!("{settings:?} {:?} {}", settings.describe(), as_toml(&settings));
+    assert!(!shown.contains("hush") && shown.contains("********"), "{shown}");
+    assert!(
+        matches!(settings.warnings.as_slice(), [one] if one.starts_with("the data folder of DAYBOOK_DATA is not used"))
+    );
+    let file = "database_url = 'postgresql://db.example/books'";
+    assert!(Settings::load(&sources(&[], &[], file)).unwrap().database_url.is_some());
+    assert!(Settings::load(&sources(&[], &[("DAYBOOK_DATABASE_URL", "")], file)).unwrap().database_url.is_none());
+}
+
+#[test]
+fn another_url_than_that_of_a_postgresql_server_is_refused_without_being_shown() {
+    for wrong in ["mysql://me:hush@db/books", "postgres:hush", "hush", "postgres//me:hush@db"] {
+        let message = refused(&[("database_url", wrong)], &[], "");
+        let expected =
+            "DAYBOOK_DATABASE_URL is ******** (from --database-url); allowed: a postgres:// or postgresql://";
+        assert!(message.contains(expected) && !message.contains("hush"), "{message}");
+    }
+}
+
+#[test]
+fn the_databases_url_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let named = [("DAYBOOK_DATABASE_URL_FILE", path.to_str().unwrap())];
+    let message = refused(&[], &named, "");
+    assert!(message.contains("of DAYBOOK_DATABASE_URL_FILE cannot be read"), "{message}");
+
+    std::fs::write(&path, "postgres://me:hush@db.example/books\n").unwrap();
+    let settings = Settings::load(&sources(&[], &named, "")).unwrap();
+    assert_eq!(settings.database_url.as_ref().unwrap().expose(), "postgres://me:hush@db.example/books");
+    assert!(!format!("{settings:?}").contains("hush"));
+    let message = refused(&[("database_url", "postgres://db.example/books")], &named, "");
+    assert!(message.contains("keep one of them"), "{message}");
+
+    std::fs::write(&path, "hush").unwrap();
+    let message = refused(&[], &named, "");
+    let expected = format!("DAYBOOK_DATABASE_URL is ******** (from {}); allowed: a postgres://", path.display());
+    assert!(message.contains(&expected) && !message.contains("hush"), "{message}");
 }

@@ -52,7 +52,7 @@ pub enum ServerError {
         known: i32,
     },
     /// There is no log, or an older one, and it was asked to leave it at that.
-    #[error("{place} has format {found}, this build needs {known}: migrate it first")]
+    #[error("{place} {}, this build needs format {known}: run `daybook migrate`", had(*found))]
     NotMigrated {
         /// Server, database and schema.
         place: String,
@@ -71,6 +71,22 @@ pub enum ServerError {
         /// What is there.
         last: Position,
     },
+}
+
+fn had(format: i32) -> String {
+    if format == 0 { "holds no log".to_owned() } else { format!("holds a log of format {format}") }
+}
+
+impl ServerError {
+    /// The server cannot be reached, or cannot serve now: the same may go through a little later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::Database { source, .. } => matches!(failure_of(source), Failure::Lost | Failure::Busy),
+            _ => false,
+        }
+    }
 }
 
 /// What a failure of a statement means.
@@ -104,14 +120,7 @@ impl From<sqlx::Error> for StatementError {
 impl StatementError {
     pub(super) fn failure(&self) -> Failure {
         let Self::Database(error) = self else { return Failure::Lost };
-        match &**error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Failure::Lost
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Failure::Busy,
-            sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or_default()),
-            _ => Failure::Broken,
-        }
+        failure_of(error)
     }
 
     /// The statement would have written something that may stand only once.
@@ -137,6 +146,17 @@ impl StatementError {
             Failure::Lost | Failure::Busy => ReadError::Unavailable(Arc::new(self)),
             Failure::Full | Failure::Broken => ReadError::Storage(Arc::new(self)),
         }
+    }
+}
+
+fn failure_of(error: &sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            Failure::Lost
+        }
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Failure::Busy,
+        sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or_default()),
+        _ => Failure::Broken,
     }
 }
 

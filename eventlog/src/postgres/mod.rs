@@ -31,7 +31,11 @@ use self::{
     head::Head,
     writer::{Job, Writer},
 };
-pub use self::{error::ServerError, options::PostgresOptions};
+pub use self::{
+    error::ServerError,
+    options::PostgresOptions,
+    schema::{Migrated, migrate},
+};
 use crate::{
     Append, AppendError, AppendOutcome, ImportError, Position, ReadError, RecordedEvent, Snapshot,
     queue::{QUEUE_APPENDS_MAX, Room},
@@ -73,7 +77,8 @@ impl PostgresEngine {
             let (connector, options) = (connector.clone(), options.clone());
             async move { schema::prepare(&connector, &options).await }
         };
-        let position = handle.spawn(prepare).await.map_err(|error| ServerError::Options(error.to_string()))??;
+        let prepared = handle.spawn(prepare).await;
+        let (_, position) = prepared.map_err(|error| ServerError::Options(error.to_string()))??;
         let head = Arc::new(Head::new(position));
         let watch = head.watch();
         let writable = Arc::new(AtomicBool::new(true));

@@ -3,18 +3,40 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{PostgresOptions, ServerError, connection::Connector};
-use crate::Position;
+use crate::{OpenError, Position};
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/log/0001_log.sql")];
+
+/// Which format a log had, and which one it has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// Server, database and schema.
+    pub place: String,
+    /// The format found; 0 when there was no log.
+    pub from: i32,
+    /// The format now.
+    pub to: i32,
+}
+
+/// Brings the log on a server to this build's format, or checks only, as the options say. Any number of processes may
+/// do so at once.
+///
+/// # Errors
+/// [`OpenError::Server`]: [`ServerError::NotMigrated`] when it is only to be checked, and is not of this build's format.
+pub async fn migrate(options: &PostgresOptions) -> Result<Migrated, OpenError> {
+    let connector = Connector::new(options)?;
+    let (found, _) = prepare(&connector, options).await?;
+    Ok(Migrated { place: connector.place().to_owned(), from: found, to: known() })
+}
 
 fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 
 /// Checks the log's format, and brings it to this build's when that is allowed. Several nodes may do so at once: one of
-/// them migrates, the others wait for it.
-pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) -> Result<Position, ServerError> {
+/// them migrates, the others wait for it. Answers the format that was found, and the log's head.
+pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) -> Result<(i32, Position), ServerError> {
     let place = || connector.place().to_owned();
     // Migrating may wait for another node that migrates, and for large tables.
     let patience = connector.patience_for(usize::MAX);
@@ -24,7 +46,7 @@ pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) ->
     }
 }
 
-async fn open(connector: &Connector, options: &PostgresOptions) -> Result<Position, ServerError> {
+async fn open(connector: &Connector, options: &PostgresOptions) -> Result<(i32, Position), ServerError> {
     let place = || connector.place().to_owned();
     let in_database = |source| ServerError::Database { place: place(), source };
     let mut connection = PgConnection::connect_with(&connector.options("start")).await.map_err(in_database)?;
@@ -36,14 +58,14 @@ async fn open(connector: &Connector, options: &PostgresOptions) -> Result<Positi
         tracing::warn!(place = place(), "fsync is off on this server: a power loss there can take what was answered");
     }
     let mut found = format(&mut connection, &options.schema, &place).await?;
+    if found > known() {
+        return Err(ServerError::TooNew { place: place(), found, known: known() });
+    }
     if found < known() {
         if !options.migrate {
             return Err(ServerError::NotMigrated { place: place(), found, known: known() });
         }
-        found = migrate(&mut connection, &options.schema, &place).await?;
-    }
-    if found > known() {
-        return Err(ServerError::TooNew { place: place(), found, known: known() });
+        found = bring_forward(&mut connection, &options.schema, &place).await?;
     }
     let ends = sqlx::query("SELECT position, (SELECT max(position) FROM events) FROM head");
     let ends = ends.fetch_one(&mut connection).await.map_err(in_database)?;
@@ -54,7 +76,7 @@ async fn open(connector: &Connector, options: &PostgresOptions) -> Result<Positi
     }
     // What cannot be said to a server any more need not be.
     let _ = connection.close().await;
-    Ok(head)
+    Ok((found, head))
 }
 
 async fn setting(connection: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {
@@ -81,7 +103,12 @@ async fn format(connection: &mut PgConnection, schema: &str, place: &impl Fn() -
     }
 }
 
-async fn migrate(connection: &mut PgConnection, schema: &str, place: &impl Fn() -> String) -> Result<i32, ServerError> {
+/// Answers the format that was found once nobody else was migrating.
+async fn bring_forward(
+    connection: &mut PgConnection,
+    schema: &str,
+    place: &impl Fn() -> String,
+) -> Result<i32, ServerError> {
     let in_database = |source| ServerError::Database { place: place(), source };
     let mut transaction = connection.begin().await.map_err(in_database)?;
     let run = async |transaction: &mut PgConnection, sql: String| {
@@ -91,8 +118,11 @@ async fn migrate(connection: &mut PgConnection, schema: &str, place: &impl Fn() 
     run(&mut transaction, "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0".to_owned()).await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('daybook log ' || $1, 0))").bind(schema);
     lock.execute(&mut *transaction).await.map_err(in_database)?;
-    // Another node may have been faster.
+    // Another node may have been faster, or newer.
     let found = format(&mut transaction, schema, place).await?;
+    if found > known() {
+        return Err(ServerError::TooNew { place: place(), found, known: known() });
+    }
     if found == 0 {
         let exists = sqlx::query("SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1").bind(schema);
         if exists.fetch_optional(&mut *transaction).await.map_err(in_database)?.is_none() {
@@ -110,5 +140,8 @@ async fn migrate(connection: &mut PgConnection, schema: &str, place: &impl Fn() 
         }
     }
     transaction.commit().await.map_err(in_database)?;
-    Ok(found.max(known()))
+    if found < known() {
+        tracing::info!(place = place(), from = found, to = known(), "brought the log's tables to this build's format");
+    }
+    Ok(found)
 }

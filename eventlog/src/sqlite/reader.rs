@@ -133,6 +133,13 @@ impl ReadConnection {
         Ok(schema::anchor(&self.connection)?)
     }
 
+    /// The checksum of the event at `position`.
+    pub(crate) fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
+        let mut find = self.connection.prepare_cached("SELECT checksum FROM events WHERE position = ?1")?;
+        let checksum = find.query_row([position.to_sql()], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(checksum.map(|checksum| Anchor { position, checksum: checksum.cast_unsigned() }))
+    }
+
     fn head(&self) -> Result<Position, ReadError> {
         let head = self.connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
         Ok(Position::from_sql(head))

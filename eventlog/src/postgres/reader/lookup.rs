@@ -57,6 +57,13 @@ impl ReadPool {
         Ok(anchor)
     }
 
+    /// The checksum of the event at `position`.
+    pub(crate) async fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
+        let sql = "SELECT checksum FROM events WHERE position = $1";
+        let checksum = self.ask(|| sqlx::query(sql).bind(position.to_sql()), |row| row.try_get::<i64, _>(0)).await?;
+        Ok(checksum.map(|checksum| Anchor { position, checksum: checksum.cast_unsigned() }))
+    }
+
     /// The last position that was recorded before `micros`.
     pub(crate) async fn last_before(&self, micros: i64) -> Result<Position, ReadError> {
         let head = self.head()?.to_sql();

@@ -1,0 +1,93 @@
+//! What a server stands on: the log and its read models, in the data folder or in a database.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, migrate};
+use daybook_projections::ReadModels;
+
+use crate::settings::{Secret, Settings};
+
+/// How long a start waits for a database that is away: it may be starting as well.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries, and between two lines about it.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// The database stayed away.
+#[derive(Debug, thiserror::Error)]
+#[error("gave up after {seconds} s: check that the server runs, and what DAYBOOK_DATABASE_URL names")]
+struct Away {
+    seconds: u64,
+    #[source]
+    source: ServerError,
+}
+
+/// The log and its read models, open.
+pub(crate) struct Store {
+    pub(crate) log: Log,
+    pub(crate) models: ReadModels,
+}
+
+impl Store {
+    /// Opens both where the settings say; makes what is missing, and brings what is old to this build's format.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failed> {
+        let Some(url) = &settings.database_url else {
+            let log = Log::open(&settings.data).await?;
+            let models = ReadModels::open(&settings.data).await?;
+            return Ok(Self { log, models });
+        };
+        let options = PostgresOptions::new(url.expose());
+        let log = once_there(async || Log::connect(&options).await).await?;
+        let models = models_on(url).await?;
+        Ok(Self { log, models })
+    }
+
+    /// Whether [`open`](Self::open) would go through. A database is only looked at, and not waited for.
+    pub(crate) async fn check(settings: &Settings) -> Result<(), Failed> {
+        let Some(url) = &settings.database_url else {
+            let store = Self::open(settings).await?;
+            store.close().await;
+            return Ok(());
+        };
+        match migrate(&PostgresOptions { migrate: false, ..PostgresOptions::new(url.expose()) }).await {
+            Ok(checked) => tracing::info!(place = checked.place, "reached the log's database"),
+            Err(OpenError::Server(error @ ServerError::NotMigrated { .. })) => {
+                tracing::info!("{error}; the start does that");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(self) {
+        self.models.close().await;
+        self.log.close().await;
+    }
+}
+
+/// The read models in the database at `url`.
+async fn models_on(_url: &Secret) -> Result<ReadModels, Failed> {
+    Err("this build keeps read models in a data folder only: it cannot serve from a database yet".into())
+}
+
+/// Tries until the database is there, for as long as a start waits.
+pub(crate) async fn once_there<T>(open: impl AsyncFn() -> Result<T, OpenError>) -> Result<T, Failed> {
+    let (began, mut told) = (Instant::now(), None::<Instant>);
+    loop {
+        let away = match open().await {
+            Err(OpenError::Server(error)) if error.is_away() => error,
+            opened => return Ok(opened?),
+        };
+        if began.elapsed() >= START_PATIENCE {
+            return Err(Away { seconds: began.elapsed().as_secs(), source: away }.into());
+        }
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            tracing::warn!(error = &away as &dyn Error, "the database is away: trying again for {START_PATIENCE:?}");
+        }
+        tokio::time::sleep(TRY_EVERY).await;
+    }
+}
