@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use clap::Args;
 use daybook_eventlog::{Migrated, PostgresOptions, migrate};
+use daybook_projections::{PostgresModelsOptions, ReadModels};
 
 use crate::log_files::WrongUse;
 use crate::progress::tell;
@@ -34,10 +35,15 @@ impl MigrateArgs {
             return Err(WrongUse(message.to_owned()).into());
         };
         let options = PostgresOptions { migrate: !self.check, ..PostgresOptions::new(url.expose()) };
-        // The read models' tables have their place below this line.
         let log =
             if self.check { migrate(&options).await? } else { once_there(async || migrate(&options).await).await? };
-        say(&done(&log))
+        say(&done(&log))?;
+        // What is missing of a read model's own tables is made by the node that keeps it.
+        let catalog = PostgresModelsOptions { make: !self.check, ..PostgresModelsOptions::new(url.expose()) };
+        let models = ReadModels::connect(&catalog).await?;
+        let place = models.place();
+        models.close().await;
+        say(&format!("the catalog of read models in {place} is there"))
     }
 }
 

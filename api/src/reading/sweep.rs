@@ -7,6 +7,7 @@ use daybook_domain::reading::{ReaderCommand, ReaderDecider};
 use daybook_eventlog::{Answer, Cause, Decided, Metadata};
 use daybook_projections::{ReadModelsError, reading::history};
 use futures::StreamExt as _;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -18,13 +19,16 @@ const SESSIONS_A_ROUND: u32 = 500;
 /// Sessions being ended at the same time; they share commits.
 const AT_ONCE: usize = 32;
 
-/// Looks every `every` for active sessions without a sign of life for `idle`.
-pub fn start(app: App, idle: Duration, every: Duration) -> JoinHandle<()> {
+/// Looks every `every` for active sessions without a sign of life for `idle`, as long as this node `leads`.
+pub fn start(app: App, idle: Duration, every: Duration, mut leads: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(every.max(Duration::from_millis(100)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
             match sweep(&app.clone(), idle).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "ended reading sessions that were left"),
