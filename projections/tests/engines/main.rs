@@ -143,6 +143,23 @@ async fn a_rebuilt_read_model_takes_over_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn analysts_read_read_models_and_change_none() {
+    let Some(place) = Place::new().await else { return };
+    // The log's migration makes the role where it may; here it is the test's.
+    place.sql("DO $$ BEGIN CREATE ROLE daybook_reader NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    mixed::fill(&place.log, 23, 100).await;
+    let models = place.connect().await;
+    catch_up(&place.log, &models, all(), silently()).await.unwrap();
+    let asked = "SET ROLE daybook_reader; SELECT count(*) > 0 FROM daybook_models.stock";
+    assert!(place.sql(asked).ends_with('t'));
+    rebuild(&place.log, &models, all(), |_| true, silently()).await.unwrap();
+    assert!(place.sql(asked).ends_with('t'), "also when another copy has taken over");
+    let changed = "SET ROLE daybook_reader; UPDATE daybook_models.stock SET stock = 0";
+    let refusal = Server::shared().sql(&place.database, changed).unwrap_err();
+    assert!(refusal.contains("permission denied"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_compares_a_server_with_a_fresh_build_in_files() {
     let Some(place) = Place::new().await else { return };
     mixed::fill(&place.log, 22, 200).await;

@@ -149,6 +149,7 @@ impl<'c> Change<'c> {
             self.run(format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE; CREATE SCHEMA \"{schema}\"")).await?;
         }
         self.run(format!("SET LOCAL search_path TO \"{schema}\"; {}", dialect::postgres(projection.schema()))).await?;
+        self.run(grant_to_analysts(&schema)).await?;
         let sql = format!(
             "INSERT INTO \"{}\".copies (name, state, version, tables) VALUES ($1, $2, $3, $4) RETURNING generation",
             self.schema
@@ -222,6 +223,19 @@ impl<'c> Change<'c> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.transaction).await?;
         Ok(())
     }
+}
+
+/// What the log's analysts may see of events they may see of read models as well; where the role is not there, nobody
+/// is granted anything. Tables keep it when they move.
+fn grant_to_analysts(schema: &str) -> String {
+    format!(
+        "DO $$ BEGIN
+            IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'daybook_reader') THEN
+                GRANT USAGE ON SCHEMA \"{schema}\" TO daybook_reader;
+                GRANT SELECT ON ALL TABLES IN SCHEMA \"{schema}\" TO daybook_reader;
+            END IF;
+        END $$"
+    )
 }
 
 /// Makes the schema and the catalog, where there are none.
