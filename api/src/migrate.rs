@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use clap::Args;
 use daybook_eventlog::{Migrated, PostgresOptions, migrate};
+use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::log_files::WrongUse;
 use crate::progress::tell;
@@ -34,10 +35,21 @@ impl MigrateArgs {
             return Err(WrongUse(message.to_owned()).into());
         };
         let options = PostgresOptions { migrate: !self.check, ..PostgresOptions::new(url.expose()) };
-        // The read models' tables have their place below this line.
         let log =
             if self.check { migrate(&options).await? } else { once_there(async || migrate(&options).await).await? };
-        say(&done(&log))
+        say(&done(&log))?;
+        // The catalog alone: tables are made, and made anew, by the node that keeps the read models.
+        let there = PostgresModelsOptions { make: false, ..PostgresModelsOptions::new(url.expose()) };
+        let (models, told) = match ReadModels::connect(&there).await {
+            Err(ReadModelsError::Missing(_)) if !self.check => {
+                let made = PostgresModelsOptions { make: true, ..there };
+                (ReadModels::connect(&made).await?, "made")
+            }
+            Err(error @ ReadModelsError::Missing(_)) => return Err(format!("{error}: run `daybook migrate`").into()),
+            models => (models?, "nothing to do"),
+        };
+        models.close().await;
+        say(&format!("the catalog of the read models: {told}"))
     }
 }
 

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, migrate};
-use daybook_projections::ReadModels;
+use daybook_projections::{PostgresModelsOptions, ReadModels};
 
-use crate::settings::{Secret, Settings};
+use crate::settings::Settings;
 
 /// How long a start waits for a database that is away: it may be starting as well.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ impl Store {
         };
         let options = PostgresOptions::new(url.expose());
         let log = once_there(async || Log::connect(&options).await).await?;
-        let models = models_on(url).await?;
+        let models = ReadModels::connect(&PostgresModelsOptions::new(url.expose())).await?;
         Ok(Self { log, models })
     }
 
@@ -66,11 +66,6 @@ impl Store {
         self.models.close().await;
         self.log.close().await;
     }
-}
-
-/// The read models in the database at `url`.
-async fn models_on(_url: &Secret) -> Result<ReadModels, Failed> {
-    Err("this build keeps read models in a data folder only: it cannot serve from a database yet".into())
 }
 
 /// Tries until the database is there, for as long as a start waits.
