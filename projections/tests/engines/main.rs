@@ -139,7 +139,7 @@ async fn a_rebuilt_read_model_takes_over_and_leaves_nothing_behind() {
     assert_eq!(place.sql("SELECT count(*) FROM daybook_models.copies WHERE state = 'served'"), "8");
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'daybook_models'";
     let expected: usize = all().iter().map(|projection| projection.tables().len()).sum();
-    assert_eq!(place.sql(tables), (expected + 2).to_string());
+    assert_eq!(place.sql(tables), (expected + 3).to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,6 +374,9 @@ async fn a_schema_without_read_models_is_left_alone_when_that_is_asked_for() {
     assert_eq!(place.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
     place.connect().await;
     ReadModels::connect(&options).await.unwrap();
+    place.sql("INSERT INTO daybook_models.catalog_format VALUES (2)");
+    let refused = ReadModels::connect(&place.options()).await.err().unwrap();
+    assert!(matches!(refused, ReadModelsError::NewerCatalog { found: 2, known: 1, .. }), "{refused}");
     for schema in ["", "Daybook", "a\"b", "pg_x", "abcdefghijklmnopqrstuvwxy"] {
         let options = PostgresModelsOptions { schema: schema.to_owned(), ..place.options() };
         assert!(matches!(ReadModels::connect(&options).await.err(), Some(ReadModelsError::Options(_))), "{schema}");
