@@ -94,7 +94,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         demo::provision(&app).await?;
         demo::show(&verifier, address)?;
     }
-    let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep);
+    let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep, runner.leads());
     let streams = app.streams.clone();
     let router = router(&settings, verifier, app, metrics);
 

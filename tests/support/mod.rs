@@ -3,13 +3,17 @@
 
 pub mod caller;
 pub mod chance;
+pub mod database;
 pub mod files;
+#[expect(dead_code, reason = "the tests of the engines need more of it")]
+pub mod postgres;
 pub mod server;
 pub mod till;
 pub mod wire;
 pub mod world;
 
 pub use caller::{Caller, Reply};
+pub use database::Database;
 pub use server::{Place, Server};
 
 use std::time::{Duration, Instant};
