@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::support::database::Database;
 use crate::support::wire::Wire;
-use crate::support::{Caller, Database, Reply, Server, eventually};
+use crate::support::{Caller, Reply, Server, eventually};
 
 /// 503, when to come back, and why.
 #[track_caller]

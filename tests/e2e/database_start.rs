@@ -6,7 +6,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::json;
 
 use crate::log_export::{complaint, output_of};
-use crate::support::{Database, Place, eventually};
+use crate::support::database::Database;
+use crate::support::{Place, eventually};
 
 /// What the node says and does not say of where it stands.
 const PASSWORD: &str = "correct-horse";

@@ -4,7 +4,8 @@ use std::fs;
 use std::process::{Child, Output, Stdio};
 
 use crate::log_export::{complaint, export, exported};
-use crate::support::{Database, Place, Server, eventually, files, world};
+use crate::support::database::Database;
+use crate::support::{Place, Server, eventually, files, world};
 
 /// In a place of its own, so that no setting says where anything is.
 fn copy(from: &str, to: &str) -> Output {
