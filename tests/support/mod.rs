@@ -3,7 +3,10 @@
 
 pub mod caller;
 pub mod chance;
+pub mod database;
 pub mod files;
+#[expect(dead_code, clippy::expect_used, reason = "the tests of the engines need more of it, and meant it")]
+pub mod postgres;
 pub mod server;
 pub mod till;
 pub mod wire;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::caller::Caller;
+use super::database::KEY;
 use super::{PATIENCE, eventually};
 
 /// A data folder, and where its settings file would be.
@@ -20,6 +21,8 @@ use super::{PATIENCE, eventually};
 pub struct Place {
     folder: Arc<TempDir>,
     data: PathBuf,
+    /// What takes the data folder's place.
+    database: Option<String>,
 }
 
 /// A running server. Dropping it kills the process.
@@ -42,7 +45,12 @@ impl Place {
     pub fn fresh() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        Self { folder: Arc::new(folder), data }
+        Self { folder: Arc::new(folder), data, database: None }
+    }
+
+    /// A place without data: everything is in the database at `url`.
+    pub fn on_database(url: &str) -> Self {
+        Self { database: Some(url.to_owned()), ..Self::fresh() }
     }
 
     /// A place whose data lies on a disk that the test has made.
@@ -54,6 +62,11 @@ impl Place {
         &self.data
     }
 
+    /// The folder that commands run in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A file beside the data, in the folder that the server runs in.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -61,15 +74,26 @@ impl Place {
         path
     }
 
-    /// `daybook` with these arguments, on this place, with nothing of the test's own environment that it would read.
+    /// `daybook` with these arguments, on this place.
     pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.bare(args);
+        match &self.database {
+            Some(url) => command.env("DAYBOOK_DATABASE_URL", url).env("DAYBOOK_JWT_SECRET", KEY),
+            None => command.args(["--data".as_ref(), self.data.as_os_str()]),
+        };
+        command
+    }
+
+    /// `daybook` with these arguments, which say themselves where anything is, and with nothing of the test's own
+    /// environment that it would read.
+    pub fn bare(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
         let own = std::env::vars_os().map(|(name, _)| name);
         for name in own.filter(|name| name.to_string_lossy().starts_with("DAYBOOK_")) {
             command.env_remove(name);
         }
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(self.folder.path()).args(args);
-        command.args(["--data".as_ref(), self.data.as_os_str()]).stdin(Stdio::null());
+        command.stdin(Stdio::null());
         command
     }
 
@@ -94,7 +118,8 @@ impl Place {
         self.start(self.command(&["serve", "--listen", "127.0.0.1:0"]))
     }
 
-    fn start(&self, mut command: Command) -> Server {
+    /// The server that `command` is, once it listens.
+    pub fn start(&self, mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, addresses) = Said::listen(&mut child);
         let address = addresses.recv_timeout(PATIENCE).unwrap_or_else(|_| {
@@ -176,6 +201,9 @@ impl Server {
 
     /// The key that the server signs with.
     pub fn key(&self) -> Vec<u8> {
+        if self.place.database.is_some() {
+            return KEY.into();
+        }
         std::fs::read(self.place.data.join("jwt.key")).unwrap()
     }
 
