@@ -7,6 +7,7 @@ use daybook_eventlog::{Log, Position, Repository};
 use daybook_projections::{Progress, ProjectionControl, ReadModels};
 
 use crate::http::Problem;
+use crate::http::unread::log_unread;
 use crate::log::Streams;
 
 /// States of readers kept in memory: a few hundred bytes each.
@@ -68,15 +69,19 @@ impl App {
     /// # Errors
     /// 503 when the read models are too far behind.
     pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
-        self.reached(projections, self.log.head().max(after.unwrap_or(Position::START))).await
+        // Where several nodes write, this one may not have heard yet of what another has answered.
+        let head = self.log.stored_head().await.map_err(log_unread)?;
+        self.reached(projections, head.max(after.unwrap_or(Position::START))).await
     }
 
-    /// Waits until the log reaches `after`, if the caller named a position.
+    /// Waits until the log as this node knows it has every write that was answered before now, by any node, and
+    /// `after`, if the caller named a position.
     ///
     /// # Errors
     /// 503 when it does not in time.
     pub async fn logged(&self, after: Option<Position>) -> Result<(), Problem> {
-        let Some(after) = after else { return Ok(()) };
+        let stored = self.log.stored_head().await.map_err(log_unread)?;
+        let after = stored.max(after.unwrap_or(Position::START));
         let mut head = self.log.watch_head();
         let reached = tokio::time::timeout(PATIENCE, head.wait_for(|head| *head >= after)).await;
         match reached {

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use clap::Args;
 use daybook_eventlog::{Migrated, PostgresOptions, migrate};
-use daybook_projections::{PostgresModelsOptions, ReadModels};
+use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::log_files::WrongUse;
 use crate::progress::tell;
@@ -38,12 +38,18 @@ impl MigrateArgs {
         let log =
             if self.check { migrate(&options).await? } else { once_there(async || migrate(&options).await).await? };
         say(&done(&log))?;
-        // What is missing of a read model's own tables is made by the node that keeps it.
-        let catalog = PostgresModelsOptions { make: !self.check, ..PostgresModelsOptions::new(url.expose()) };
-        let models = ReadModels::connect(&catalog).await?;
-        let place = models.place();
+        // The catalog alone: tables are made, and made anew, by the node that keeps the read models.
+        let there = PostgresModelsOptions { make: false, ..PostgresModelsOptions::new(url.expose()) };
+        let (models, told) = match ReadModels::connect(&there).await {
+            Err(ReadModelsError::Missing(_)) if !self.check => {
+                let made = PostgresModelsOptions { make: true, ..there };
+                (ReadModels::connect(&made).await?, "made")
+            }
+            Err(error @ ReadModelsError::Missing(_)) => return Err(format!("{error}: run `daybook migrate`").into()),
+            models => (models?, "nothing to do"),
+        };
         models.close().await;
-        say(&format!("the catalog of read models in {place} is there"))
+        say(&format!("the catalog of the read models: {told}"))
     }
 }
 

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use daybook_eventlog::{Log, ReadError};
 use daybook_projections::ProjectionState;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -65,10 +66,27 @@ pub struct Readiness {
 #[derive(Serialize, ToSchema)]
 pub struct LogReadiness {
     writable: bool,
+    /// What is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     /// The last position.
     head: u64,
     /// Appends waiting to be written.
     queued: usize,
+}
+
+impl LogReadiness {
+    async fn of(log: &Log) -> Self {
+        // A database that nobody has asked for anything may be away without anybody's knowing.
+        let reason = match log.stored_head().await {
+            Ok(_) => None,
+            Err(ReadError::Unavailable(_)) => Some("the database is not reachable"),
+            Err(_) => Some("the log cannot be read"),
+        };
+        let writable = reason.is_none() && log.is_writable().await;
+        let reason = reason.or((!writable).then_some("the log cannot be written"));
+        Self { writable, reason, head: log.head().get(), queued: log.queued() }
+    }
 }
 
 /// A read model's part.
@@ -96,11 +114,7 @@ pub struct ReadModelReadiness {
     )
 )]
 pub async fn readyz(State(ops): State<Ops>) -> Response {
-    let log = LogReadiness {
-        writable: ops.app.log.is_writable().await,
-        head: ops.app.log.head().get(),
-        queued: ops.app.log.queued(),
-    };
+    let log = LogReadiness::of(&ops.app.log).await;
     let read_models: Vec<ReadModelReadiness> = ops
         .app
         .progress

@@ -35,7 +35,7 @@ pub use self::{
     line::{LineEncoder, LineError},
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
-    postgres::{Migrated, PostgresOptions, ServerError, migrate},
+    postgres::{Migrated, PostgresOptions, ServerError, is_away, migrate},
     repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, Damage, Finding, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified,

@@ -51,7 +51,11 @@ pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// A stopped place with a little of everything in its log, and its export.
 pub async fn exported() -> (Place, String) {
-    let server = Server::start().await;
+    exported_in(Place::fresh()).await
+}
+
+pub async fn exported_in(place: Place) -> (Place, String) {
+    let server = place.serve(&[]).await;
     world::populate(&server).await;
     let place = server.stop().await.place;
     let export = export(&place, &[]);

@@ -1,7 +1,6 @@
 //! Which engine a run of the tests is about: `DAYBOOK_TEST_ENGINE=postgres`, else the embedded one.
 
 use std::io::Write as _;
-use std::process::Command;
 use std::sync::LazyLock;
 
 use super::postgres;
@@ -43,39 +42,4 @@ pub fn is_embedded_only(why: &str) -> bool {
     // Past the test harness, which would keep it to itself.
     let _ = writeln!(std::io::stderr(), "{SKIPPED} {fact}: {why}");
     true
-}
-
-/// An empty database on the server that all facts of this process share. It goes with its last owner.
-#[derive(Debug)]
-pub struct Database {
-    name: String,
-}
-
-impl Database {
-    pub fn create() -> Self {
-        Self { name: postgres::Server::shared().create_database() }
-    }
-
-    pub fn url(&self) -> String {
-        postgres::Server::shared().url(&self.name)
-    }
-
-    /// Past every node, as the owner of everything; what the statements return.
-    #[track_caller]
-    pub fn sql(&self, sql: &str) -> String {
-        postgres::Server::shared().sql(&self.name, sql).unwrap_or_else(|refused| panic!("{refused}: {sql}"))
-    }
-
-    /// A program of PostgreSQL's, on this database.
-    pub fn program(&self, name: &str) -> Command {
-        let mut program = postgres::as_user(name);
-        program.args(["-d", &self.url()]);
-        program
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        postgres::Server::shared().drop_database(&self.name);
-    }
 }

@@ -10,7 +10,7 @@ use daybook_projections::READ_MODELS_FOLDER;
 use rusqlite::Connection;
 
 use super::Place;
-use super::engine::Database;
+use super::database::Database;
 
 /// Read models that cannot be written, until they are let go.
 pub enum Held {

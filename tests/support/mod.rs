@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod chance;
+pub mod database;
 pub mod engine;
 pub mod meddle;
 pub mod place;

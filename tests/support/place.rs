@@ -8,11 +8,12 @@ use daybook_eventlog::{Log, PostgresOptions};
 use daybook_projections::{PostgresModelsOptions, ReadModels};
 use tempfile::TempDir;
 
-use super::engine::{Database, Engine};
+use super::database::{Database, KEY};
+use super::engine::Engine;
 use super::{Server, eventually};
 
-/// A log with its read models, on the engine of this run, and the folder that servers run in. Clones are the same
-/// place. On PostgreSQL any number of servers may run on it at the same time.
+/// A log with its read models, and the folder that servers run in. Clones are the same place. In a database any number
+/// of servers may run on it at the same time.
 #[derive(Clone)]
 pub struct Place {
     folder: Arc<TempDir>,
@@ -22,27 +23,47 @@ pub struct Place {
 #[derive(Clone)]
 enum Store {
     Folder(PathBuf),
-    Database(Arc<Database>),
+    Database { url: String, owned: Option<Database> },
 }
 
 impl Place {
-    /// An empty one.
+    /// An empty one, on the engine of this run.
     pub fn fresh() -> Self {
+        match Engine::of_this_run() {
+            Engine::Embedded => Self::embedded(),
+            Engine::Postgres => Self::in_database().unwrap(),
+        }
+    }
+
+    /// An empty data folder, whichever engine the run is about.
+    pub fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = match Engine::of_this_run() {
-            Engine::Embedded => Store::Folder(folder.path().join("data")),
-            Engine::Postgres => {
-                let key = format!("{0}{0}", uuid::Uuid::new_v4().simple());
-                std::fs::write(folder.path().join("jwt.key"), key).unwrap();
-                Store::Database(Arc::new(Database::create()))
-            }
-        };
+        let store = Store::Folder(folder.path().join("data"));
         Self { folder: Arc::new(folder), store }
+    }
+
+    /// An empty database, whichever engine the run is about; `None` where PostgreSQL is not installed.
+    pub fn in_database() -> Option<Self> {
+        Database::fresh().map(Self::in_this)
+    }
+
+    /// A database of the test's own.
+    pub fn in_this(database: Database) -> Self {
+        Self::storing(Store::Database { url: database.url(), owned: Some(database) })
+    }
+
+    /// What a URL names, which may be nothing.
+    pub fn on_database(url: &str) -> Self {
+        Self::storing(Store::Database { url: url.to_owned(), owned: None })
     }
 
     /// A place whose data lies on a disk that the test has made.
     pub fn with_data(data: &Path) -> Self {
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), store: Store::Folder(data.to_owned()) }
+        Self::storing(Store::Folder(data.to_owned()))
+    }
+
+    fn storing(store: Store) -> Self {
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), store }
     }
 
     /// The data folder, of which only the embedded engine has one.
@@ -50,25 +71,23 @@ impl Place {
     pub fn data(&self) -> &Path {
         match &self.store {
             Store::Folder(data) => data,
-            Store::Database(_) => {
-                panic!("there is no data folder on PostgreSQL: the fact is about the embedded engine")
-            }
+            Store::Database { .. } => panic!("a database has no data folder: the fact is about the embedded engine"),
         }
     }
 
-    /// The database, where that is the engine.
+    /// The database, if this is one.
     pub fn database(&self) -> Option<&Database> {
         match &self.store {
             Store::Folder(_) => None,
-            Store::Database(database) => Some(database),
+            Store::Database { owned, .. } => owned.as_ref(),
         }
     }
 
-    /// Where the key is that tokens are signed with.
-    pub fn key_file(&self) -> PathBuf {
+    /// The key that servers here sign with.
+    pub fn key(&self) -> Vec<u8> {
         match &self.store {
-            Store::Folder(data) => data.join("jwt.key"),
-            Store::Database(_) => self.folder.path().join("jwt.key"),
+            Store::Folder(data) => std::fs::read(data.join("jwt.key")).unwrap(),
+            Store::Database { .. } => KEY.into(),
         }
     }
 
@@ -76,7 +95,7 @@ impl Place {
     pub async fn log(&self) -> Log {
         match &self.store {
             Store::Folder(data) => Log::open(data).await.unwrap(),
-            Store::Database(database) => Log::connect(&PostgresOptions::new(database.url())).await.unwrap(),
+            Store::Database { url, .. } => Log::connect(&PostgresOptions::new(url)).await.unwrap(),
         }
     }
 
@@ -84,10 +103,13 @@ impl Place {
     pub async fn read_models(&self) -> ReadModels {
         match &self.store {
             Store::Folder(data) => ReadModels::open(data).await.unwrap(),
-            Store::Database(database) => {
-                ReadModels::connect(&PostgresModelsOptions::new(database.url())).await.unwrap()
-            }
+            Store::Database { url, .. } => ReadModels::connect(&PostgresModelsOptions::new(url)).await.unwrap(),
         }
+    }
+
+    /// The folder that commands run in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A file beside the data, in the folder that the server runs in.
@@ -97,20 +119,25 @@ impl Place {
         path
     }
 
-    /// `daybook` with these arguments, on this place, with nothing of the test's own environment that it would read.
+    /// `daybook` with these arguments, on this place.
     pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.bare(args);
+        match &self.store {
+            Store::Folder(data) => command.arg("--data").arg(data),
+            Store::Database { url, .. } => command.env("DAYBOOK_DATABASE_URL", url).env("DAYBOOK_JWT_SECRET", KEY),
+        };
+        command
+    }
+
+    /// `daybook` with these arguments, which say themselves where anything is, and with nothing of the test's own
+    /// environment that it would read.
+    pub fn bare(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
         let own = std::env::vars_os().map(|(name, _)| name);
         for name in own.filter(|name| name.to_string_lossy().starts_with("DAYBOOK_")) {
             command.env_remove(name);
         }
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(self.folder.path()).args(args);
-        match &self.store {
-            Store::Folder(data) => command.arg("--data").arg(data),
-            Store::Database(database) => {
-                command.env("DAYBOOK_DATABASE_URL", database.url()).env("DAYBOOK_JWT_SECRET_FILE", self.key_file())
-            }
-        };
         command.stdin(Stdio::null());
         command
     }
@@ -125,7 +152,7 @@ impl Place {
     }
 
     pub async fn serve_command(&self, command: Command) -> Server {
-        let server = Server::run(self, command);
+        let server = self.start(command);
         let anybody = server.stranger();
         eventually("the server is ready", async || (anybody.get("/readyz").await.status == 200).then_some(())).await;
         server
@@ -133,6 +160,11 @@ impl Place {
 
     /// A server that listens, and may never be ready.
     pub fn serve_unready(&self) -> Server {
-        Server::run(self, self.command(&["serve", "--listen", "127.0.0.1:0"]))
+        self.start(self.command(&["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// The server that `command` is, once it listens.
+    pub fn start(&self, command: Command) -> Server {
+        Server::run(self, command)
     }
 }

@@ -111,7 +111,7 @@ impl Server {
 
     /// The key that the server signs with.
     pub fn key(&self) -> Vec<u8> {
-        std::fs::read(self.place.key_file()).unwrap()
+        self.place.key()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::Place;
-use super::engine::Database;
+use super::database::Database;
 
 /// An event as it is stored.
 #[derive(Clone, Debug, PartialEq)]

@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -153,7 +154,7 @@ pub async fn list(
     app.caught_up(&[register::NAME, ledger::NAME], after).await?;
     shops::known(&app, shop_id).await?;
     let articles = register::articles(&app.models, shop_id, paging.skip(), paging.page_size).await;
-    let (articles, total) = articles.map_err(|error| Problem::internal(&error))?;
+    let (articles, total) = articles.map_err(models_unread)?;
     let articles = articles.into_iter().map(|article| ArticleBody::listed(shop_id, article));
     Ok(Json(Page::new(paging, articles.collect(), total)))
 }
@@ -176,7 +177,7 @@ pub async fn get(
     app.caught_up(&[register::NAME, ledger::NAME], after).await?;
     shops::known(&app, shop_id).await?;
     let article = register::article(&app.models, shop_id, article_id).await;
-    let article = article.map_err(|error| Problem::internal(&error))?.ok_or_else(no_article)?;
+    let article = article.map_err(models_unread)?.ok_or_else(no_article)?;
     Ok(Json(ArticleBody::listed(shop_id, article)))
 }
 

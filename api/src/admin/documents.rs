@@ -15,6 +15,7 @@ use super::refusal::no_document;
 use super::shops;
 use crate::app::App;
 use crate::http::Problem;
+use crate::http::unread::models_unread;
 
 /// A shop's documents of one kind, in the order in which they were written.
 pub async fn list(
@@ -28,7 +29,7 @@ pub async fn list(
     app.caught_up(&[register::NAME, documents::NAME], after).await?;
     shops::known(app, shop_id).await?;
     let documents = documents::documents(&app.models, shop_id, kind, paging.skip(), paging.page_size).await;
-    let (documents, total) = documents.map_err(|error| Problem::internal(&error))?;
+    let (documents, total) = documents.map_err(models_unread)?;
     Ok(Json(Page::new(paging, documents, total)))
 }
 
@@ -43,7 +44,7 @@ pub async fn get(
     app.caught_up(&[register::NAME, documents::NAME], after).await?;
     shops::known(app, shop_id).await?;
     let document = documents::document(&app.models, shop_id, kind, id).await;
-    document.map_err(|error| Problem::internal(&error))?.map(Json).ok_or_else(no_document)
+    document.map_err(models_unread)?.map(Json).ok_or_else(no_document)
 }
 
 /// Goods that came in.

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -160,7 +161,7 @@ pub async fn list(
     let paging = paging(&query)?;
     app.caught_up(&[register::NAME], after).await?;
     let shops = register::shops(&app.models, paging.skip(), paging.page_size).await;
-    let (shops, total) = shops.map_err(|error| Problem::internal(&error))?;
+    let (shops, total) = shops.map_err(models_unread)?;
     Ok(Json(Page::new(paging, shops.into_iter().map(ShopBody::from).collect(), total)))
 }
 
@@ -251,7 +252,7 @@ pub async fn put(
 
 /// The shop as the read model has it, or 404.
 pub async fn known(app: &App, shop_id: ShopId) -> Result<ShopRow, Problem> {
-    let shop = register::shop(&app.models, shop_id).await.map_err(|error| Problem::internal(&error))?;
+    let shop = register::shop(&app.models, shop_id).await.map_err(models_unread)?;
     shop.ok_or_else(no_shop)
 }
 

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -116,7 +117,7 @@ pub async fn list(
     app.caught_up(&[register::NAME], after).await?;
     shops::known(&app, shop_id).await?;
     let terminals = register::terminals(&app.models, shop_id, paging.skip(), paging.page_size).await;
-    let (terminals, total) = terminals.map_err(|error| Problem::internal(&error))?;
+    let (terminals, total) = terminals.map_err(models_unread)?;
     let terminals = terminals.into_iter().map(|terminal| TerminalBody::listed(shop_id, terminal));
     Ok(Json(Page::new(paging, terminals.collect(), total)))
 }

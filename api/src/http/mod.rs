@@ -18,6 +18,7 @@ mod rate_limit;
 pub mod read;
 mod request_id;
 mod security_headers;
+pub mod unread;
 pub mod write;
 
 pub(crate) use access::{REQUEST_SECONDS, REQUESTS_TOTAL};

@@ -9,10 +9,12 @@ use serde::Serialize;
 use super::body::JsonBody;
 use super::fields::Fields;
 use super::idempotency::{self, BodyFingerprint, IdempotencyScope};
+use super::unread::{AWAY_RETRY_S, log_unread};
 use super::{Problem, RequestId};
 use crate::auth::Caller;
 
 const DAYBOOK_POSITION: HeaderName = HeaderName::from_static("daybook-position");
+const NOT_WRITTEN: &str = "The database is not reachable now. Nothing was written: try again.";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body that is read field by field.
@@ -90,10 +92,9 @@ pub fn problem<R: std::error::Error + Send + Sync + 'static>(
             Problem::conflict("Others kept changing the same thing: look at it again and repeat the request.")
         }
         ExecuteError::Append(error) => append_problem(&error),
-        ExecuteError::Read(ReadError::Unavailable(_)) => {
-            Problem::unavailable("The database does not answer. Nothing was written: try again.", 2)
-        }
-        error @ (ExecuteError::Read(_) | ExecuteError::Decode(_)) => Problem::internal(&error),
+        ExecuteError::Read(ReadError::Unavailable(_)) => Problem::unavailable(NOT_WRITTEN, AWAY_RETRY_S),
+        ExecuteError::Read(error) => log_unread(error),
+        error @ ExecuteError::Decode(_) => Problem::internal(&error),
     }
 }
 
@@ -107,13 +108,11 @@ pub fn append_problem(error: &AppendError) -> Problem {
             Problem::unavailable("More is being written than the disk takes. Nothing was written: try again.", 1)
         }
         AppendError::Closed => Problem::unavailable("The server is stopping. Nothing was written: try again.", 2),
-        AppendError::Unavailable(_) => {
-            Problem::unavailable("The database does not answer. Nothing was written: try again.", 2)
-        }
+        AppendError::Unavailable(_) => Problem::unavailable(NOT_WRITTEN, AWAY_RETRY_S),
         AppendError::InDoubt(_) => Problem::unavailable(
-            "The database went away while it was writing, so nobody knows yet whether it was: try again with the same \
-             Idempotency-Key, or look first.",
-            2,
+            "The database is not reachable, and went away while it was writing, so nobody knows yet whether it was: try \
+             again with the same Idempotency-Key, or look first.",
+            AWAY_RETRY_S,
         ),
         AppendError::StorageFull(_) => Problem::insufficient_storage(error).retry_after(10),
         AppendError::Conflict { .. }

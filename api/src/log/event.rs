@@ -14,6 +14,7 @@ use crate::http::Problem;
 use crate::http::fields::{FieldValue as _, Integer};
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::log_unread;
 
 /// The position in the path.
 pub struct At(Position);
@@ -46,7 +47,7 @@ pub async fn event(
 ) -> Result<Response, Problem> {
     query::nothing(&query)?;
     app.logged(after).await?;
-    let event = app.log.event_at(position).await.map_err(page::failed)?;
+    let event = app.log.event_at(position).await.map_err(log_unread)?;
     let event = event.ok_or_else(|| Problem::not_found("The log has no event at this position."))?;
     let mut batch = Batch::new(Format::Items, Room { events: 1, bytes: usize::MAX });
     let _ = batch.add(&event.as_ref());

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::log_unread;
 
 /// Which events, and how many.
 #[derive(IntoParams)]
@@ -113,11 +114,11 @@ pub async fn events(
     let asked = EventsAsked::parse(&query)?;
     app.logged(after).await?;
     let head = app.log.head();
-    let scan = page::scan(&app.log, &asked, head).await.map_err(page::failed)?;
+    let scan = page::scan(&app.log, &asked, head).await.map_err(log_unread)?;
     if accept == Accept::Lines {
         return ndjson::events(&app.streams, &caller, scan);
     }
-    let (batch, next_after) = page::fill(&app.log, scan, asked.limit, head).await.map_err(page::failed)?;
+    let (batch, next_after) = page::fill(&app.log, scan, asked.limit, head).await.map_err(log_unread)?;
     let mut body = batch.into_bytes();
     body.extend_from_slice(format!("],\"head\":{head},\"next_after\":{next_after}}}").as_bytes());
     Ok(page::json(body))

@@ -6,12 +6,13 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::query;
 use super::reader::LogReader;
-use super::{page, query};
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::log_unread;
 
 /// The log's last event.
 #[derive(Serialize, ToSchema)]
@@ -40,7 +41,7 @@ pub async fn head(
     query::nothing(&query)?;
     app.logged(after).await?;
     let head = app.log.head();
-    let event = app.log.event_at(head).await.map_err(page::failed)?;
+    let event = app.log.event_at(head).await.map_err(log_unread)?;
     let recorded_at = event.map(|event| event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true));
     Ok(Json(Head { head: head.get(), recorded_at }))
 }

@@ -6,7 +6,6 @@ use daybook_eventlog::{Direction, Log, Position, ReadError, Scan};
 
 use super::encode::{Batch, Format, Room};
 use super::query::EventsAsked;
-use crate::http::Problem;
 
 /// A page takes no further event after this many bytes, however many were asked for.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -58,12 +57,4 @@ pub fn begun(before: &str, limit: usize) -> Batch {
 /// Bytes that are JSON already.
 pub fn json(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, JSON), (header::VARY, HeaderValue::from_static("accept"))], bytes).into_response()
-}
-
-/// The log could not be read.
-pub fn failed(error: ReadError) -> Problem {
-    match error {
-        ReadError::Closed => Problem::unavailable("The server is stopping: try again.", 2),
-        error => Problem::internal(&error),
-    }
 }

@@ -10,12 +10,12 @@ use axum::body::Bytes;
 use daybook_eventlog::{Filter, Position, ReadError, Scan};
 use futures::StreamExt as _;
 use metrics::{counter, gauge};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::encode::{CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, Format};
 use super::open::{Ended, Ends, Place, Streams, until};
 use super::queue::{Outlet, Queue, queue};
-use super::tail::{Follower, Next};
+use super::tail::{AWAY_PAUSE, Follower, Next};
 use crate::auth::Caller;
 
 /// Open subscriptions.
@@ -122,6 +122,11 @@ impl Producer {
                 Some(Ok(chunk)) => {
                     self.position = chunk.reached;
                     self.line.send(chunk.bytes, chunk.last);
+                }
+                // Waited out: the client is kept, and comes to what is missing from where it is.
+                Some(Err(ReadError::Unavailable(_))) => {
+                    self.line.during(self.position, sleep(AWAY_PAUSE)).await?;
+                    return Ok(());
                 }
                 Some(Err(error)) => {
                     if !matches!(error, ReadError::Closed) {

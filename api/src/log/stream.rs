@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::log_unread;
 
 /// Which of the stream's events, and how many.
 #[derive(IntoParams)]
@@ -78,7 +79,7 @@ pub async fn stream(
     let asked = StreamAsked::parse(&query)?;
     app.logged(after).await?;
     let stream = StreamId::from(name);
-    let last = app.log.last_version(&stream).await.map_err(page::failed)?;
+    let last = app.log.last_version(&stream).await.map_err(log_unread)?;
     let last = last.ok_or_else(|| Problem::not_found("There is no such stream."))?;
     let mut walk = Walk::new(stream, &asked, last);
     if accept == Accept::Lines {
@@ -88,7 +89,7 @@ pub async fn stream(
     let name = serde_json::to_string(walk.stream.as_str()).unwrap_or_default();
     let mut batch = page::begun(&format!("{{\"stream\":{name},\"events\":["), asked.limit);
     while walk.next.is_some() && !batch.is_full() {
-        batch = walk.step(&app.log, batch).await.map_err(page::failed)?;
+        batch = walk.step(&app.log, batch).await.map_err(log_unread)?;
     }
     let mut body = batch.into_bytes();
     let next_after = walk.next_after(asked.after);

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use daybook_eventlog::{EventRef, Filter, Log, Position, ReadError, Scan, StreamId};
@@ -15,6 +16,9 @@ use super::encode::{Batch, CHUNK_EVENTS_MAX, Format, Room};
 
 /// Bytes of the ring.
 const RING_BYTES_MAX: usize = 8 << 20;
+
+/// How long a database that is away is left alone.
+pub const AWAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The shared tail. Cheap to clone.
 #[derive(Clone)]
@@ -185,6 +189,11 @@ async fn fill(shared: Arc<Shared>, generation: u64) {
             Some(head) => read(&shared.log, after, head).await,
             None => Err(ReadError::Closed),
         };
+        if matches!(stretch, Err(ReadError::Unavailable(_))) {
+            // Subscribers are told nothing, and miss nothing, until the database is back.
+            tokio::time::sleep(AWAY_PAUSE).await;
+            continue;
+        }
         let mut ring = shared.lock();
         if ring.filled_to(generation).is_none() {
             return;

@@ -11,6 +11,7 @@ use super::status::{Projection, find};
 use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::http::openapi::CommandProblems;
+use crate::http::unread::{log_unread, models_unread};
 use crate::http::write::{answer, append_problem, cause};
 use crate::http::{Problem, idempotency};
 
@@ -102,7 +103,7 @@ async fn once(
     act: impl AsyncFnOnce() -> Result<(), ControlError>,
 ) -> Result<Response, Problem> {
     if let Some(key) = &asked.key {
-        match app.log.remembered(key).await.map_err(|error| Problem::internal(&error))? {
+        match app.log.remembered(key).await.map_err(log_unread)? {
             KeyLookup::Unknown => {}
             KeyLookup::Answered(stored) => return Ok(respond(stored.answer)),
             KeyLookup::OtherBody => return Err(append_problem(&daybook_eventlog::AppendError::KeyReused)),
@@ -138,6 +139,6 @@ fn problem(error: ControlError) -> Problem {
         ControlError::NotRebuilding => Problem::conflict("It is not being rebuilt."),
         ControlError::NotStopped => Problem::conflict("It has not stopped at any event."),
         ControlError::Stopping => Problem::unavailable("The server is stopping: try again.", 2),
-        ControlError::ReadModels(error) => Problem::internal(&error),
+        ControlError::ReadModels(error) => models_unread(error),
     }
 }

@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::WriteProblems;
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
 const SESSIONS_MAX: usize = 100;
@@ -220,7 +221,7 @@ async fn known_sessions(app: &App, items: &[Item]) -> Result<HashMap<Uuid, Offli
             Item::Bad { .. } => None,
         })
         .collect();
-    let known = history::sessions(&app.models, &ids).await.map_err(|error| Problem::internal(&error))?;
+    let known = history::sessions(&app.models, &ids).await.map_err(models_unread)?;
     Ok(known.into_iter().map(|session| (session.id, as_sent(&session))).collect())
 }
 

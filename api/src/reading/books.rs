@@ -20,6 +20,7 @@ use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
 use crate::http::paging::Paging;
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, instant};
 
@@ -129,7 +130,7 @@ pub async fn list(
     let paging = Paging::read(&mut fields);
     fields.finish()?;
     app.caught_up(&[library::NAME], after).await?;
-    let failed = |error| Problem::internal(&error);
+    let failed = models_unread;
     let total = library::count(&app.models, reader.id).await.map_err(failed)?;
     let books = library::readable(&app.models, reader.id, paging.skip(), paging.page_size).await.map_err(failed)?;
     Ok(Json(Books {
@@ -157,7 +158,7 @@ pub async fn get(
     After(after): After,
 ) -> Result<Json<BookBody>, Problem> {
     app.caught_up(&[library::NAME], after).await?;
-    let book = library::book(&app.models, book_id, reader.id).await.map_err(|error| Problem::internal(&error))?;
+    let book = library::book(&app.models, book_id, reader.id).await.map_err(models_unread)?;
     book.map(|book| Json(book.into())).ok_or_else(unknown)
 }
 

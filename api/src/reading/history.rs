@@ -18,6 +18,7 @@ use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::ReadProblems;
 use crate::http::paging::Paging;
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 
 /// Which part of the history is shown.
 #[derive(IntoParams)]
@@ -73,7 +74,7 @@ pub async fn history(
     app.caught_up(&[history::NAME, library::NAME], after).await?;
 
     let place = cursor.map_or(Place::Skip(paging.skip()), |CursorText(cursor)| Place::Below(cursor));
-    let failed = |error| Problem::internal(&error);
+    let failed = models_unread;
     let total = history::count(&app.models, reader.id, book).await.map_err(failed)?;
     let mut sessions =
         history::page(&app.models, reader.id, book, place, paging.page_size + 1).await.map_err(failed)?;

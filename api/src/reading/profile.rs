@@ -20,6 +20,7 @@ use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
 use crate::http::read::After;
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
 const NAME_CHARS_MAX: usize = 200;
@@ -65,7 +66,7 @@ pub struct ProfileBody {
 )]
 pub async fn get(State(app): State<App>, reader: Reader, After(after): After) -> Result<Json<ProfileBody>, Problem> {
     app.caught_up(&[profiles::NAME], after).await?;
-    let profile = profiles::profile(&app.models, reader.id).await.map_err(|error| Problem::internal(&error))?;
+    let profile = profiles::profile(&app.models, reader.id).await.map_err(models_unread)?;
     Ok(Json(ProfileBody { user_id: reader.id, timezone: profile.timezone, display_name: profile.display_name }))
 }
 

@@ -21,6 +21,7 @@ use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
 use crate::http::read::After;
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
 /// A session to start.
@@ -177,7 +178,7 @@ pub async fn active(
     After(after): After,
 ) -> Result<Json<Option<SessionBody>>, Problem> {
     app.caught_up(&[history::NAME, library::NAME], after).await?;
-    let session = history::active(&app.models, reader.id).await.map_err(|error| Problem::internal(&error))?;
+    let session = history::active(&app.models, reader.id).await.map_err(models_unread)?;
     Ok(Json(session.map(SessionBody::from)))
 }
 
@@ -247,6 +248,6 @@ async fn refusal(app: &App, reader: Uuid, rejection: ReaderRejection) -> Problem
         }
         Ok(Some(_)) => Problem::forbidden("The session belongs to another reader."),
         Ok(None) => Problem::not_found("There is no such session."),
-        Err(error) => Problem::internal(&error),
+        Err(error) => models_unread(error),
     }
 }

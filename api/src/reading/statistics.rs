@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::ReadProblems;
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::{Problem, instant};
 
 const WEEK_DAYS: u64 = 7;
@@ -366,7 +367,7 @@ impl FieldValue for Activity {
 }
 
 fn failed(error: ReadModelsError) -> Problem {
-    Problem::internal(&error)
+    models_unread(error)
 }
 
 /// The zone to answer in and its date now, once the read models show everything that was answered.

@@ -11,6 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema as _, ToSchema};
 
 use crate::http::Problem;
+use crate::http::unread::models_unread;
 
 /// Why a till's request failed as a whole.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl From<Problem> for Refusal {
 
 impl From<ReadModelsError> for Refusal {
     fn from(error: ReadModelsError) -> Self {
-        Self::Common(Problem::internal(&error))
+        Self::Common(models_unread(error))
     }
 }
 

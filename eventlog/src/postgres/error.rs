@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::{AppendError, Position, ReadError};
 
 /// Why the log on a server could not be opened.
@@ -147,6 +149,16 @@ impl StatementError {
             Failure::Full | Failure::Broken => ReadError::Storage(Arc::new(self)),
         }
     }
+}
+
+/// Whether a PostgreSQL server that failed like this cannot be reached, or cannot answer now.
+#[must_use]
+pub fn is_away(error: &sqlx::Error) -> bool {
+    let is_of_server = match error {
+        sqlx::Error::Database(error) => error.try_downcast_ref::<PgDatabaseError>().is_some(),
+        _ => true,
+    };
+    is_of_server && matches!(failure_of(error), Failure::Lost | Failure::Busy)
 }
 
 fn failure_of(error: &sqlx::Error) -> Failure {

@@ -32,7 +32,7 @@ use self::{
     writer::{Job, Writer},
 };
 pub use self::{
-    error::ServerError,
+    error::{ServerError, is_away},
     options::PostgresOptions,
     schema::{Migrated, migrate},
 };

@@ -139,7 +139,24 @@ async fn a_rebuilt_read_model_takes_over_and_leaves_nothing_behind() {
     assert_eq!(place.sql("SELECT count(*) FROM daybook_models.copies WHERE state = 'served'"), "8");
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'daybook_models'";
     let expected: usize = all().iter().map(|projection| projection.tables().len()).sum();
-    assert_eq!(place.sql(tables), (expected + 2).to_string());
+    assert_eq!(place.sql(tables), (expected + 3).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analysts_read_read_models_and_change_none() {
+    let Some(place) = Place::new().await else { return };
+    // The log's migration makes the role where it may; here it is the test's.
+    place.sql("DO $$ BEGIN CREATE ROLE daybook_reader NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    mixed::fill(&place.log, 23, 100).await;
+    let models = place.connect().await;
+    catch_up(&place.log, &models, all(), silently()).await.unwrap();
+    let asked = "SET ROLE daybook_reader; SELECT count(*) > 0 FROM daybook_models.stock";
+    assert!(place.sql(asked).ends_with('t'));
+    rebuild(&place.log, &models, all(), |_| true, silently()).await.unwrap();
+    assert!(place.sql(asked).ends_with('t'), "also when another copy has taken over");
+    let changed = "SET ROLE daybook_reader; UPDATE daybook_models.stock SET stock = 0";
+    let refusal = Server::shared().sql(&place.database, changed).unwrap_err();
+    assert!(refusal.contains("permission denied"), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,6 +374,9 @@ async fn a_schema_without_read_models_is_left_alone_when_that_is_asked_for() {
     assert_eq!(place.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
     place.connect().await;
     ReadModels::connect(&options).await.unwrap();
+    place.sql("INSERT INTO daybook_models.catalog_format VALUES (2)");
+    let refused = ReadModels::connect(&place.options()).await.err().unwrap();
+    assert!(matches!(refused, ReadModelsError::NewerCatalog { found: 2, known: 1, .. }), "{refused}");
     for schema in ["", "Daybook", "a\"b", "pg_x", "abcdefghijklmnopqrstuvwxy"] {
         let options = PostgresModelsOptions { schema: schema.to_owned(), ..place.options() };
         assert!(matches!(ReadModels::connect(&options).await.err(), Some(ReadModelsError::Options(_))), "{schema}");

@@ -20,6 +20,7 @@ use crate::auth::{Caller, Role};
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::unread::models_unread;
 use crate::http::{Problem, instant};
 
 const READERS: [Role; 3] = [Role::Auditor, Role::Staff, Role::Admin];
@@ -184,7 +185,7 @@ async fn article(app: &App, shop_id: ShopId, id: ArticleId) -> Result<register::
 }
 
 fn failed(error: ReadModelsError) -> Problem {
-    Problem::internal(&error)
+    models_unread(error)
 }
 
 fn limit(fields: &mut Fields<'_>) -> u32 {

@@ -17,6 +17,7 @@ use crate::auth::Caller;
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::After;
+use crate::http::unread::log_unread;
 use crate::shop::terminal::stream;
 
 /// Events of the log looked at in one go.
@@ -90,7 +91,7 @@ async fn balances_in_log(app: &App, shop_id: ShopId, until: Position) -> Result<
             (event.position, decoded.map(|decoded| decoded.map(|event| deltas(&event)).unwrap_or_default()))
         };
         let page = app.log.read_all_with(after, RECONCILE_PAGE_EVENTS, &filter, deltas).await;
-        let page = page.map_err(|error| Problem::internal(&error))?;
+        let page = page.map_err(log_unread)?;
         for (position, deltas) in page.events {
             if position > until {
                 break;

@@ -1,6 +1,9 @@
 //! A few connections that read.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    time::Instant,
+};
 
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -22,6 +25,8 @@ pub(crate) struct ReadPool {
     free: Mutex<Vec<PgConnection>>,
     permits: Semaphore,
     head: Weak<Head>,
+    /// When the head was asked for last, and what the answer was.
+    pub(super) last_head: tokio::sync::Mutex<Option<(Instant, Result<Position, ReadError>)>>,
 }
 
 /// Why a read did not go through: the database, or what it holds.
@@ -62,7 +67,16 @@ impl ReadPool {
         let connections_max = connections_max.max(1);
         let permits = Semaphore::new(connections_max);
         let pace = AtomicUsize::new(ROWS_FIRST);
-        Self { connector, names: Arc::new(Names::new()), free: Mutex::default(), permits, connections_max, pace, head }
+        Self {
+            connector,
+            names: Arc::new(Names::new()),
+            free: Mutex::default(),
+            permits,
+            connections_max,
+            pace,
+            head,
+            last_head: tokio::sync::Mutex::default(),
+        }
     }
 
     /// A pool of as many connections of its own, which knows the same names.
@@ -75,6 +89,7 @@ impl ReadPool {
             connections_max: self.connections_max,
             pace: AtomicUsize::new(ROWS_FIRST),
             head,
+            last_head: tokio::sync::Mutex::default(),
         }
     }
 
