@@ -15,6 +15,7 @@ mod batch;
 mod conventions;
 mod database_away;
 mod database_start;
+mod engines;
 mod full_disk;
 mod history;
 mod ledger;
