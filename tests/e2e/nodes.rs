@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
 use crate::support::database::Database;
+use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
 use crate::support::{Caller, PATIENCE, Place, Server, eventually};
 
 /// Nodes that are ready, or nothing where there is no PostgreSQL.
@@ -40,7 +40,7 @@ async fn what_a_node_has_written_is_read_on_every_other() {
         let event = analyst.get(&format!("/api/v1/log/events/{}", ended.position())).await.expect(200);
         assert_eq!(event["type"], "ReadingSessionEnded");
         let head = analyst.with("daybook-after", &ended.position().to_string()).get("/api/v1/log/head").await;
-        assert_eq!(head.expect(200)["position"], ended.position());
+        assert_eq!(head.expect(200)["head"], ended.position());
     }
 }
 
