@@ -46,6 +46,9 @@ async fn a_copy_to_a_database_and_back_and_on_is_the_same_log() {
     assert!(told.contains(&format!("compared: both have {anchor}")), "{told}");
     assert_eq!(head(&one.place()), head(&place));
     assert_eq!(export(&one.place(), &[]), original);
+    let verified = one.place().run(&["log", "verify", "--expect", &anchor]);
+    let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(told.contains(&format!("verified {count} events, {anchor} among them: nothing is wrong")), "{verified:?}");
 
     copied(&one.url(), &two.url());
     let (back, further) = (Place::fresh(), Place::fresh());
@@ -186,4 +189,22 @@ async fn lines_are_imported_into_a_database_whole_or_not_at_all() {
     let (_other, text) = exported().await;
     assert!(complaint(&import("other.ndjson", &text), 1).contains("has other events"));
     assert_eq!(export(&database.place(), &[]), original);
+}
+
+#[tokio::test]
+async fn a_database_that_was_changed_past_daybook_is_found_out() {
+    let Some(database) = Database::fresh() else { return };
+    let source = Place::fresh();
+    files::fill(source.data(), 30, 10).await;
+    copied(folder(&source), &database.url());
+    database.sql("ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET data = '{}' WHERE position = 7").unwrap();
+    let verified = database.place().run(&["log", "verify"]);
+    assert_eq!(verified.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(told.starts_with("position 7 (stream test-0, version 6): the event does not fit its checksum"), "{told}");
+
+    // What it holds is copied as it stands, and the ends tell that it is not what was written.
+    let target = Place::fresh();
+    let said = complaint(&copy(&database.url(), folder(&target)), 1);
+    assert!(said.contains("the copy ends with 30:") && said.contains("daybook log verify"), "{said}");
 }
