@@ -30,6 +30,11 @@ const ATTEND_EVERY: Duration = Duration::from_millis(250);
 /// How long a server that does not answer is left alone.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
+/// Whether this process keeps the read models.
+pub(crate) fn gauge_of_lead(leads: bool) {
+    metrics::gauge!("daybook_node_leads").set(f64::from(u8::from(leads)));
+}
+
 type Positions = BTreeMap<String, CopyPositions>;
 
 pub(crate) struct Node {
@@ -46,6 +51,7 @@ impl Node {
     /// Takes its turns until `stopped`.
     pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
         let mut is_answering = true;
+        gauge_of_lead(false);
         loop {
             match self.server.try_lead().await {
                 Ok(Some(leadership)) => {
@@ -86,7 +92,7 @@ impl Node {
             }
         };
         tracing::info!("this node keeps the read models from now on");
-        self.leading.send_replace(true);
+        self.tell(true);
         let is_stopped = loop {
             tokio::select! {
                 () = leadership.lost() => break false,
@@ -100,11 +106,16 @@ impl Node {
                 }
             }
         };
-        self.leading.send_replace(false);
+        self.tell(false);
         keeper.stop().await;
         leadership.release().await;
         tracing::info!("this node does not keep the read models any more");
         is_stopped
+    }
+
+    fn tell(&self, leads: bool) {
+        self.leading.send_replace(leads);
+        gauge_of_lead(leads);
     }
 
     /// Does what any node was asked.
@@ -168,12 +179,12 @@ impl Node {
             let name = projection.name();
             let Some(copies) = positions.get(name) else { continue };
             // One of another version is not what this build's queries are for.
-            if copies.version == projection.version() {
-                if copies.checkpoint.fault.is_some() {
-                    self.progress.stopped(name, &copies.checkpoint);
-                } else {
-                    self.progress.applied(name, copies.checkpoint.position, self.log.head());
-                }
+            if copies.version != projection.version() {
+                self.progress.has_none(name);
+            } else if copies.checkpoint.fault.is_some() {
+                self.progress.stopped(name, &copies.checkpoint);
+            } else {
+                self.progress.applied(name, copies.checkpoint.position, self.log.head());
             }
             match (&copies.building, &copies.rebuild_failure) {
                 (Some(building), _) => self.progress.rebuilding_elsewhere(name, building.position),

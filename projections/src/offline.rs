@@ -1,4 +1,6 @@
-//! Read models without a server: brought up to the log, built anew, compared with a fresh build.
+//! Read models from outside a server: brought up to the log, built anew, compared with a fresh build.
+
+mod on_server;
 
 use std::{path::Path, sync::Arc};
 
@@ -52,11 +54,26 @@ pub struct Rebuilt {
 }
 
 /// Builds those of `projections` that are `wanted` from nothing, together, beside the ones in `models`; each takes
-/// over when it has everything. What was interrupted goes on where it was.
+/// over when it has everything. What was interrupted goes on where it was. Where a node keeps the read models, that one
+/// is asked to do it.
 ///
 /// # Errors
 /// [`ReadModelsError`]
 pub async fn rebuild(
+    log: &Log,
+    models: &ReadModels,
+    projections: Vec<Arc<dyn Projection>>,
+    wanted: impl Fn(&str) -> bool,
+    told: Told,
+) -> Result<Vec<Rebuilt>, ReadModelsError> {
+    match models.shared() {
+        Some(server) => on_server::rebuild(log, models, server, projections, wanted, told).await,
+        None => rebuild_here(log, models, projections, wanted, told).await,
+    }
+}
+
+/// Where nobody else keeps the read models.
+async fn rebuild_here(
     log: &Log,
     models: &ReadModels,
     projections: Vec<Arc<dyn Projection>>,
@@ -116,6 +133,8 @@ pub async fn cancel(
     let mut given_up = Vec::new();
     for (projection, copy) in models.unfinished(projections).await? {
         if wanted(projection.name()) {
+            // Whoever may be building it hears of it before its tables go.
+            models.forget(&copy).await?;
             models.give_up(&copy).await;
             given_up.push(projection.name());
         }

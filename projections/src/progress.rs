@@ -56,7 +56,8 @@ pub(crate) const HEAD_SAMPLE_EVERY: Duration = Duration::from_millis(500);
 const HEAD_SAMPLES_MAX: usize = 7_200;
 
 struct Tracked {
-    checkpoint: watch::Sender<Position>,
+    /// `None` while there are no tables that this build could ask.
+    checkpoint: watch::Sender<Option<Position>>,
     version: u32,
     state: RwLock<ProjectionState>,
     pace: Mutex<Pace>,
@@ -107,6 +108,10 @@ impl Pace {
 }
 
 impl Tracked {
+    fn position(&self) -> Position {
+        self.checkpoint.borrow().unwrap_or(Position::START)
+    }
+
     fn is_faulted(&self) -> bool {
         matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), ProjectionState::Faulted { .. })
     }
@@ -182,7 +187,7 @@ impl Progress {
     pub(crate) fn new(log: Log, projections: impl IntoIterator<Item = (&'static str, u32)>) -> Self {
         let track = |(name, version)| {
             let tracked = Tracked {
-                checkpoint: watch::Sender::new(Position::START),
+                checkpoint: watch::Sender::new(None),
                 version,
                 state: RwLock::new(ProjectionState::CatchingUp),
                 pace: Mutex::default(),
@@ -202,9 +207,9 @@ impl Progress {
     pub(crate) fn sample_head(&self) {
         let head = self.log.head();
         for tracked in self.projections.values() {
-            tracked.pace.lock().unwrap_or_else(PoisonError::into_inner).note(*tracked.checkpoint.borrow());
+            tracked.pace.lock().unwrap_or_else(PoisonError::into_inner).note(tracked.position());
         }
-        let applied = self.projections.values().map(|tracked| *tracked.checkpoint.borrow()).min().unwrap_or(head);
+        let applied = self.projections.values().map(Tracked::position).min().unwrap_or(head);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         while heads.front().is_some_and(|(head, _)| *head <= applied) {
             heads.pop_front();
@@ -242,23 +247,28 @@ impl Progress {
                 debug_assert!(false, "there is no projection {projection}");
                 continue;
             };
-            if *tracked.checkpoint.borrow() >= position {
+            if *tracked.checkpoint.borrow() >= Some(position) {
                 continue;
             }
             // It does not move before somebody looks at it: waiting would only take time.
             if tracked.is_faulted() {
-                let checkpoint = *tracked.checkpoint.borrow();
-                return Err(Lagging { projection, checkpoint, wanted: position });
+                return Err(Lagging { projection, checkpoint: tracked.position(), wanted: position });
             }
             let _waiter = self.waiting.enter();
             let mut checkpoint = tracked.checkpoint.subscribe();
-            let reached = tokio::time::timeout_at(deadline, checkpoint.wait_for(|at| *at >= position)).await;
+            let reached = tokio::time::timeout_at(deadline, checkpoint.wait_for(|at| *at >= Some(position))).await;
             if !matches!(reached, Ok(Ok(_))) {
-                let checkpoint = *tracked.checkpoint.borrow();
-                return Err(Lagging { projection, checkpoint, wanted: position });
+                return Err(Lagging { projection, checkpoint: tracked.position(), wanted: position });
             }
         }
         Ok(())
+    }
+
+    /// Notes that there are no tables that this build could ask: those that are served are of another version.
+    pub(crate) fn has_none(&self, projection: &str) {
+        let Some(tracked) = self.projections.get(projection) else { return };
+        *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::CatchingUp;
+        tracked.checkpoint.send_replace(None);
     }
 
     /// Whether somebody waits for read models to move.
@@ -277,7 +287,7 @@ impl Progress {
         self.sample_head();
         let head = self.log.head();
         let status = |(name, tracked): (&&'static str, &Tracked)| {
-            let checkpoint = *tracked.checkpoint.borrow();
+            let checkpoint = tracked.position();
             let lag_events = head.get().saturating_sub(checkpoint.get());
             let lag = if lag_events == 0 { Duration::ZERO } else { self.lag(checkpoint) };
             let state = tracked.state.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -388,7 +398,7 @@ impl Observer for Progress {
             *state = ProjectionState::CatchingUp;
         }
         drop(state);
-        tracked.checkpoint.send_replace(position);
+        tracked.checkpoint.send_replace(Some(position));
     }
 
     fn stopped(&self, name: &'static str, checkpoint: &Checkpoint) {
@@ -396,6 +406,6 @@ impl Observer for Progress {
             return;
         };
         *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::Faulted { position, reason };
-        tracked.checkpoint.send_replace(checkpoint.position);
+        tracked.checkpoint.send_replace(Some(checkpoint.position));
     }
 }

@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    Progress, Projection, ReadModels, ReadModelsError, control::ProjectionControl, keeper::Keeper, node::Node,
+    Progress, Projection, ReadModels, ReadModelsError,
+    control::ProjectionControl,
+    keeper::Keeper,
+    node::{Node, gauge_of_lead},
     progress::HEAD_SAMPLE_EVERY,
 };
 
@@ -54,6 +57,7 @@ impl Runner {
         } else {
             let keeper = Keeper::start(&log, &models, &projections, &progress).await?;
             let commands = keeper.commands().clone();
+            gauge_of_lead(true);
             (Role::Alone { keeper, leads: watch::Sender::new(true) }, Some(commands))
         };
         let sampler = tokio::spawn(sample_heads(progress.clone()));

@@ -115,18 +115,7 @@ impl LogBench {
             let started = Instant::now();
             let written = write(&log, &mut alone, 1, self.turn(), &mut Latencies::new()?).await?;
             limits.add(per_second(written, started));
-            let started = Instant::now();
-            let turn = self.turn();
-            let spawn = |sessions| tokio::spawn(writer(log.clone(), sessions, turn));
-            let tasks: Vec<_> = writers.drain(..).map(spawn).collect();
-            let mut written = 0;
-            for task in tasks {
-                let (sessions, events, took) = task.await??;
-                writers.push(sessions);
-                written += events;
-                latencies.add_all(&took)?;
-            }
-            rates.add(per_second(written, started));
+            rates.add(write_side_by_side(&log, &mut writers, self.turn(), &mut latencies).await?);
         }
         log.close().await;
         Ok(Row {
@@ -155,9 +144,9 @@ impl LogBench {
 
 /// Until when one side writes, and how much at most.
 #[derive(Clone, Copy)]
-struct Turn {
-    ends: Instant,
-    events_max: u64,
+pub(super) struct Turn {
+    pub(super) ends: Instant,
+    pub(super) events_max: u64,
 }
 
 impl Turn {
@@ -166,7 +155,8 @@ impl Turn {
     }
 }
 
-async fn write(
+/// Appends one after the other, until the turn ends; answers how many events.
+pub(super) async fn write(
     log: &Log,
     sessions: &mut Sessions,
     per_append: usize,
@@ -184,6 +174,26 @@ async fn write(
         written += per_append as u64;
     }
     Ok(written)
+}
+
+/// Every writer appends single events, all at the same time; answers the events each second.
+pub(super) async fn write_side_by_side(
+    log: &Log,
+    writers: &mut Vec<Sessions>,
+    turn: Turn,
+    latencies: &mut Latencies,
+) -> Result<f64, Failed> {
+    let started = Instant::now();
+    let spawn = |sessions| tokio::spawn(writer(log.clone(), sessions, turn));
+    let tasks: Vec<_> = writers.drain(..).map(spawn).collect();
+    let mut written = 0;
+    for task in tasks {
+        let (sessions, events, took) = task.await??;
+        writers.push(sessions);
+        written += events;
+        latencies.add_all(&took)?;
+    }
+    Ok(per_second(written, started))
 }
 
 async fn writer(log: Log, mut sessions: Sessions, turn: Turn) -> Result<(Sessions, u64, Latencies), Failed> {

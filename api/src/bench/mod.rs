@@ -12,6 +12,8 @@ mod log;
 mod measure;
 mod memory;
 mod mixed;
+mod pgbench;
+mod postgres;
 mod reading;
 mod rebuild;
 mod replay;
@@ -30,8 +32,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 pub use self::{
-    export::ExportBench, log::LogBench, reading::ReadingBench, rebuild::RebuildBench, sales::SalesBench,
-    subscribe::SubscribeBench,
+    export::ExportBench, log::LogBench, postgres::PostgresBench, reading::ReadingBench, rebuild::RebuildBench,
+    sales::SalesBench, subscribe::SubscribeBench,
 };
 
 /// Why a bench came to no figure.
@@ -42,6 +44,8 @@ pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 pub enum BenchCommand {
     /// The log, against a bare file that takes the same bytes in the same commits.
     Log(LogBench),
+    /// The log on PostgreSQL, against pgbench with the same rows.
+    Postgres(PostgresBench),
     /// Read models built from nothing, against reading and decoding the same log.
     Rebuild(RebuildBench),
     /// The log written to a file, against reading and decoding it.
@@ -62,6 +66,7 @@ impl BenchCommand {
     pub async fn run(self) -> Result<(), Failed> {
         match self {
             Self::Log(bench) => bench.run().await,
+            Self::Postgres(bench) => bench.run().await,
             Self::Rebuild(bench) => bench.run().await,
             Self::Export(bench) => bench.run().await,
             Self::Subscribe(bench) => bench.run().await,

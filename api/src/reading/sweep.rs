@@ -7,7 +7,8 @@ use daybook_domain::reading::{ReaderCommand, ReaderDecider};
 use daybook_eventlog::{Answer, Cause, Decided, Metadata};
 use daybook_projections::{ReadModelsError, reading::history};
 use futures::StreamExt as _;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::sessions::stream;
@@ -18,15 +19,15 @@ const SESSIONS_A_ROUND: u32 = 500;
 /// Sessions being ended at the same time; they share commits.
 const AT_ONCE: usize = 32;
 
-/// Looks every `every` for active sessions without a sign of life for `idle`, while this is the node that `leads`.
-pub fn start(app: App, idle: Duration, every: Duration, leads: watch::Receiver<bool>) -> JoinHandle<()> {
+/// Looks every `every` for active sessions without a sign of life for `idle`, as long as this node `leads`.
+pub fn start(app: App, idle: Duration, every: Duration, mut leads: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(every.max(Duration::from_millis(100)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !*leads.borrow() {
-                continue;
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
             }
             match sweep(&app.clone(), idle).await {
                 Ok(0) => {}

@@ -35,6 +35,19 @@ pub enum ReadModelsError {
     /// There are none on the server, and it was asked to leave it at that.
     #[error("there are no read models in the schema {0}")]
     Missing(String),
+    /// A newer build has made their catalog.
+    #[error(
+        "the catalog of the read models in the schema {schema} has format {found}, this build knows {known}: use the \
+         newer daybook on this node"
+    )]
+    NewerCatalog {
+        /// Where.
+        schema: String,
+        /// The format found.
+        found: i64,
+        /// The newest that this build knows.
+        known: i64,
+    },
     /// A copy of it is being built already.
     #[error("the read model {0} is being built anew already")]
     Rebuilding(String),
@@ -71,6 +84,7 @@ impl ReadModelsError {
             | Self::Row(_)
             | Self::Options(_)
             | Self::Missing(_)
+            | Self::NewerCatalog { .. }
             | Self::Rebuilding(_)
             | Self::Fenced(_)
             | Self::TooNew { .. } => false,

@@ -11,10 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use daybook_eventlog::{Log, Position};
 use daybook_projections::{
-    PostgresModelsOptions, ReadModels, ReadModelsError, Runner, Told, all, catch_up, library, rebuild, verify,
+    ControlError, PostgresModelsOptions, ProjectionState, ReadModels, ReadModelsError, Runner, Told, all, catch_up,
+    library, rebuild, verify,
 };
 use server::Server;
 use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A log in a folder, and an empty database for its read models.
 struct Place {
@@ -136,7 +139,24 @@ async fn a_rebuilt_read_model_takes_over_and_leaves_nothing_behind() {
     assert_eq!(place.sql("SELECT count(*) FROM daybook_models.copies WHERE state = 'served'"), "8");
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'daybook_models'";
     let expected: usize = all().iter().map(|projection| projection.tables().len()).sum();
-    assert_eq!(place.sql(tables), (expected + 2).to_string());
+    assert_eq!(place.sql(tables), (expected + 3).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analysts_read_read_models_and_change_none() {
+    let Some(place) = Place::new().await else { return };
+    // The log's migration makes the role where it may; here it is the test's.
+    place.sql("DO $$ BEGIN CREATE ROLE daybook_reader NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    mixed::fill(&place.log, 23, 100).await;
+    let models = place.connect().await;
+    catch_up(&place.log, &models, all(), silently()).await.unwrap();
+    let asked = "SET ROLE daybook_reader; SELECT count(*) > 0 FROM daybook_models.stock";
+    assert!(place.sql(asked).ends_with('t'));
+    rebuild(&place.log, &models, all(), |_| true, silently()).await.unwrap();
+    assert!(place.sql(asked).ends_with('t'), "also when another copy has taken over");
+    let changed = "SET ROLE daybook_reader; UPDATE daybook_models.stock SET stock = 0";
+    let refusal = Server::shared().sql(&place.database, changed).unwrap_err();
+    assert!(refusal.contains("permission denied"), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +183,7 @@ async fn what_is_applied_is_there_for_other_nodes_at_once_even_without_rows() {
     mixed::fill(&place.log, 23, 20).await;
     let head = place.log.head();
     let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
-    runner.progress().reached(&names, head, Duration::from_secs(20)).await.unwrap();
+    runner.progress().reached(&names, head, PATIENCE).await.unwrap();
     let standings = other.standings(&all()).await.unwrap();
     assert!(standings.iter().all(|one| one.served == Some((head, None))), "{standings:?}");
     assert_same(&rows(&other).await, &place.fresh_rows().await);
@@ -190,7 +210,7 @@ async fn a_rebuild_of_a_running_node_takes_over_while_events_come() {
     // The live ones go on with the copies that took over.
     mixed::fill(&place.log, 250, 20).await;
     let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
-    runner.progress().reached(&names, place.log.head(), Duration::from_secs(20)).await.unwrap();
+    runner.progress().reached(&names, place.log.head(), PATIENCE).await.unwrap();
     assert_same(&rows(&models).await, &place.fresh_rows().await);
     assert_eq!(place.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "1");
     runner.stop().await;
@@ -218,11 +238,100 @@ async fn nodes_that_all_believe_to_lead_apply_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_node_at_a_time_keeps_the_read_models_and_another_goes_on_where_it_ends() {
+    let Some(place) = Place::new().await else { return };
+    let start = || async { Runner::start(place.log.clone(), place.connect().await, all()).await.unwrap() };
+    let mut nodes = vec![start().await, start().await, start().await];
+    let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
+    for round in 0..3 {
+        mixed::fill(&place.log, 300 + round, 30).await;
+        for node in &nodes {
+            node.progress().reached(&names, place.log.head(), PATIENCE).await.unwrap();
+        }
+        let leading: Vec<usize> = (0..nodes.len()).filter(|place| *nodes[*place].leads().borrow()).collect();
+        assert_eq!(leading.len(), 1, "one node leads");
+        let leader = nodes.swap_remove(leading[0]);
+        if round == 0 {
+            leader.stop().await;
+        } else {
+            // Its tasks end in the middle of whatever they do.
+            drop(leader);
+        }
+        if nodes.is_empty() {
+            break;
+        }
+        eventually("another node leads", async || nodes.iter().any(|node| *node.leads().borrow())).await;
+    }
+    assert_same(&rows(&place.connect().await).await, &place.fresh_rows().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_can_be_asked_to_rebuild_to_cancel_and_to_resume() {
+    let Some(place) = Place::new().await else { return };
+    mixed::fill(&place.log, 31, 100).await;
+    let start = || async { Runner::start(place.log.clone(), place.connect().await, all()).await.unwrap() };
+    let nodes = [start().await, start().await];
+    let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
+    for node in &nodes {
+        node.progress().reached(&names, place.log.head(), PATIENCE).await.unwrap();
+    }
+    eventually("a node leads", async || nodes.iter().any(|node| *node.leads().borrow())).await;
+    let [asked, other] = if *nodes[0].leads().borrow() { [&nodes[1], &nodes[0]] } else { [&nodes[0], &nodes[1]] };
+    place.sql("UPDATE daybook_models.shops SET name = 'tampered with'");
+    asked.control().rebuild("shops").await.unwrap();
+    assert!(matches!(other.control().rebuild("shops").await, Err(ControlError::Rebuilding)));
+    let is_over = |node: &Runner| node.progress().status().iter().all(|status| status.rebuild.is_none());
+    eventually("every node knows that it is over", async || {
+        place.sql("SELECT count(*) FROM daybook_models.copies") == "8" && is_over(asked) && is_over(other)
+    })
+    .await;
+    assert_same(&rows(&place.connect().await).await, &place.fresh_rows().await);
+
+    assert!(matches!(asked.control().cancel("shops").await, Err(ControlError::NotRebuilding)));
+    assert!(matches!(asked.control().resume("shops").await, Err(ControlError::NotStopped)));
+    // The tables refuse the next rows, and take them after a while.
+    place.sql("ALTER TABLE daybook_models.books ADD CONSTRAINT none CHECK (book_id IS NULL) NOT VALID");
+    mixed::fill(&place.log, 32, 100).await;
+    let is_faulted = |node: &Runner| {
+        let status = node.progress().status();
+        status.iter().any(|one| one.name == "library" && matches!(one.state, ProjectionState::Faulted { .. }))
+    };
+    eventually("both know that it stopped", async || is_faulted(asked) && is_faulted(other)).await;
+    place.sql("ALTER TABLE daybook_models.books DROP CONSTRAINT none");
+    asked.control().resume("library").await.unwrap();
+    for node in &nodes {
+        eventually("it goes on", async || node.progress().reached(&names, place.log.head(), PATIENCE).await.is_ok())
+            .await;
+    }
+    assert_same(&rows(&place.connect().await).await, &place.fresh_rows().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_from_outside_is_done_by_the_node_that_keeps_the_read_models() {
+    let Some(place) = Place::new().await else { return };
+    mixed::fill(&place.log, 33, 100).await;
+    let node = Runner::start(place.log.clone(), place.connect().await, all()).await.unwrap();
+    eventually("it leads", async || *node.leads().borrow()).await;
+    place.sql("UPDATE daybook_models.shops SET name = 'tampered with'");
+    place.sql("UPDATE daybook_models.books SET title = 'tampered with'");
+    let outside = place.connect().await;
+    let wanted = |name: &str| ["shops", "library"].contains(&name);
+    let rebuilt = rebuild(&place.log, &outside, all(), wanted, silently()).await.unwrap();
+    let mut names: Vec<_> = rebuilt.iter().map(|one| (one.name, one.failure.clone())).collect();
+    names.sort_unstable();
+    assert_eq!(names, [("library", None), ("shops", None)]);
+    assert!(*node.leads().borrow());
+    assert_same(&rows(&outside).await, &place.fresh_rows().await);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_survive_connections_that_are_cut() {
     let Some(place) = Place::new().await else { return };
     let models = place.connect().await;
     let runner = Runner::start(place.log.clone(), models.clone(), all()).await.unwrap();
     let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
+    runner.progress().reached(&names, Position::START, PATIENCE).await.unwrap();
     for round in 0..4 {
         mixed::fill(&place.log, 260 + round, 30).await;
         place.sql(
@@ -231,7 +340,7 @@ async fn reads_and_writes_survive_connections_that_are_cut() {
         );
         library::count(&models, uuid::Uuid::nil()).await.unwrap();
         mixed::fill(&place.log, 270 + round, 30).await;
-        runner.progress().reached(&names, place.log.head(), Duration::from_secs(20)).await.unwrap();
+        runner.progress().reached(&names, place.log.head(), PATIENCE).await.unwrap();
     }
     assert_same(&rows(&models).await, &place.fresh_rows().await);
     runner.stop().await;
@@ -265,6 +374,9 @@ async fn a_schema_without_read_models_is_left_alone_when_that_is_asked_for() {
     assert_eq!(place.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
     place.connect().await;
     ReadModels::connect(&options).await.unwrap();
+    place.sql("INSERT INTO daybook_models.catalog_format VALUES (2)");
+    let refused = ReadModels::connect(&place.options()).await.err().unwrap();
+    assert!(matches!(refused, ReadModelsError::NewerCatalog { found: 2, known: 1, .. }), "{refused}");
     for schema in ["", "Daybook", "a\"b", "pg_x", "abcdefghijklmnopqrstuvwxy"] {
         let options = PostgresModelsOptions { schema: schema.to_owned(), ..place.options() };
         assert!(matches!(ReadModels::connect(&options).await.err(), Some(ReadModelsError::Options(_))), "{schema}");

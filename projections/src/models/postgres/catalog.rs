@@ -4,7 +4,7 @@ use daybook_eventlog::Position;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Connector, ReadModelsError};
+use super::ReadModelsError;
 use crate::{
     Projection,
     models::{Checkpoint, CopyId, StoredText, dialect, escaped},
@@ -149,6 +149,7 @@ impl<'c> Change<'c> {
             self.run(format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE; CREATE SCHEMA \"{schema}\"")).await?;
         }
         self.run(format!("SET LOCAL search_path TO \"{schema}\"; {}", dialect::postgres(projection.schema()))).await?;
+        self.run(grant_to_analysts(&schema)).await?;
         let sql = format!(
             "INSERT INTO \"{}\".copies (name, state, version, tables) VALUES ($1, $2, $3, $4) RETURNING generation",
             self.schema
@@ -218,33 +219,21 @@ impl<'c> Change<'c> {
         Ok(())
     }
 
-    async fn run(&mut self, sql: String) -> Result<(), ReadModelsError> {
+    pub(super) async fn run(&mut self, sql: String) -> Result<(), ReadModelsError> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.transaction).await?;
         Ok(())
     }
 }
 
-/// Makes the schema and the catalog, where there are none.
-pub(super) async fn make(connector: &Connector, is_allowed: bool) -> Result<(), ReadModelsError> {
-    let schema = &connector.schema;
-    let mut connection = connector.connect("catalog").await?;
-    if is_made(&mut connection, schema).await? {
-        return Ok(());
-    }
-    if !is_allowed {
-        return Err(ReadModelsError::Missing(schema.clone()));
-    }
-    let mut change = Change::begin(&mut connection, schema).await?;
-    // Another node may have been quicker.
-    if !is_made(&mut change.transaction, schema).await? {
-        change.run(format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"; SET LOCAL search_path TO \"{schema}\"")).await?;
-        change.run(include_str!("../../../../migrations/postgres/read_models_catalog.sql").to_owned()).await?;
-    }
-    change.commit().await
-}
-
-async fn is_made(connection: &mut PgConnection, schema: &str) -> Result<bool, ReadModelsError> {
-    // A look into the server's tables: what a session remembers of their names may be older than another's commit.
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'copies')";
-    Ok(sqlx::query_scalar(sql).bind(schema).fetch_one(connection).await?)
+/// What the log's analysts may see of events they may see of read models as well; where the role is not there, nobody
+/// is granted anything. Tables keep it when they move.
+fn grant_to_analysts(schema: &str) -> String {
+    format!(
+        "DO $$ BEGIN
+            IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'daybook_reader') THEN
+                GRANT USAGE ON SCHEMA \"{schema}\" TO daybook_reader;
+                GRANT SELECT ON ALL TABLES IN SCHEMA \"{schema}\" TO daybook_reader;
+            END IF;
+        END $$"
+    )
 }

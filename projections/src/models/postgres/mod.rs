@@ -6,6 +6,7 @@
 
 mod catalog;
 mod copy;
+mod format;
 mod lead;
 mod options;
 mod rows;
@@ -48,7 +49,7 @@ struct Server {
 impl PostgresModels {
     pub(crate) async fn connect(options: &PostgresModelsOptions) -> Result<Self, ReadModelsError> {
         let connector = Connector::new(options)?;
-        catalog::make(&connector, options.make).await?;
+        format::prepare(&connector, options.make).await?;
         let pool = connector.pool();
         Ok(Self(Arc::new(Server { connector, pool })))
     }

@@ -1,0 +1,217 @@
+//! Three nodes on one database: what one of them has written the others know, and what may happen once happens once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
+use crate::support::{Caller, PATIENCE, Place, Server, eventually};
+
+/// Nodes that are ready, or nothing where there is no PostgreSQL.
+async fn three() -> Option<(Place, [Server; 3])> {
+    let place = Place::in_database()?;
+    // All at once: they make the tables together.
+    let (one, two, three) = tokio::join!(place.serve(&[]), place.serve(&[]), place.serve(&[]));
+    Some((place, [one, two, three]))
+}
+
+/// The same reader on each node.
+fn everywhere(nodes: &[Server; 3]) -> [Caller; 3] {
+    let reader = nodes[0].reader();
+    [0, 1, 2].map(|node| nodes[node].reader_called(reader.id))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_has_written_is_read_on_every_other() {
+    let Some((_place, nodes)) = three().await else { return };
+    for round in 0..30 {
+        let reader = everywhere(&nodes);
+        let (writing, reading) = (&reader[round % 3], &reader[(round + 1) % 3]);
+        let book = writing.add_book().await;
+        // A session can only be started on a book that the node knows.
+        let body = json!({ "book_id": book, "start_position": 3 });
+        let started = writing.post("/api/v1/reading-sessions/start", &body).await;
+        let session = started.expect(201);
+        let told = reading.with("daybook-after", &started.position().to_string());
+        assert_eq!(told.active().await, session);
+        let ended = reading.end(&session, 9).await;
+        ended.expect(200);
+        let told = writing.with("daybook-after", &ended.position().to_string());
+        assert_eq!(told.history().await["sessions"][0]["end_position"], 9);
+        // The log itself as well.
+        let analyst = nodes[(round + 2) % 3].with_role("analyst");
+        let event = format!("/api/v1/log/events/{}", ended.position());
+        let event = analyst.with("daybook-after", &ended.position().to_string()).get(&event).await.expect(200);
+        assert_eq!(event["type"], "ReadingSessionEnded");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_on_three_nodes_at_once_has_one_active_session() {
+    let Some((place, nodes)) = three().await else { return };
+    let mut starts = Vec::new();
+    for _ in 0..8 {
+        let reader = everywhere(&nodes);
+        let first = reader[0].put(&format!("/api/v1/books/{}", uuid::Uuid::new_v4()), &json!({ "title": "T" })).await;
+        let book: uuid::Uuid = first.expect(201)["id"].as_str().unwrap().parse().unwrap();
+        for on_node in reader {
+            let on_node = on_node.with("daybook-after", &first.position().to_string());
+            on_node.get("/api/v1/books").await.expect(200);
+            starts.push(tokio::spawn(async move {
+                let mut last = 0;
+                for position in 0..10 {
+                    let body = json!({ "book_id": book, "start_position": position });
+                    let started = on_node.post("/api/v1/reading-sessions/start", &body).await;
+                    started.expect(201);
+                    last = started.position();
+                }
+                (on_node, last)
+            }));
+        }
+    }
+    let mut readers = BTreeMap::<_, (Caller, u64)>::new();
+    for start in starts {
+        let (on_node, last) = start.await.unwrap();
+        let seen = readers.entry(on_node.id).or_insert((on_node, last));
+        seen.1 = seen.1.max(last);
+    }
+    for (id, (on_node, last)) in &readers {
+        let mut active = None;
+        for event in place.events().iter().filter(|event| event.stream == format!("reader-{id}")) {
+            match event.kind.as_str() {
+                "ReadingSessionStarted" => {
+                    assert_eq!(active, None, "a second one was started beside it");
+                    active = Some(event.data["session_id"].clone());
+                }
+                "ReadingSessionEnded" => assert_eq!(active.take(), Some(event.data["session_id"].clone())),
+                other => panic!("{other}"),
+            }
+        }
+        let shown = on_node.with("daybook-after", &last.to_string()).active().await;
+        assert_eq!(Some(shown["id"].clone()), active);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tills_on_three_nodes_sell_exactly_what_there_is() {
+    let Some((_place, nodes)) = three().await else { return };
+    let (shop, _) = usual_shop(&nodes[0]).await;
+    let mut selling = Vec::new();
+    for (number, node) in nodes.iter().cycle().take(9).enumerate() {
+        let serial = format!("till-{number}");
+        shop.add_till(&nodes[0], &serial, "Caisse").await;
+        let till = at_till(node, &serial);
+        eventually("the node knows the till", async || (till.post(SYNC, &json!([])).await.status != 404).then_some(()))
+            .await;
+        selling.push(tokio::spawn(async move {
+            let mut sold = 0;
+            for batch in 0..8 {
+                let sales: Vec<Value> = (0..3).map(|n| sale(&format!("{number}-{batch}-{n}"), PHONE, 1)).collect();
+                let answer = sync(&till, &sales).await;
+                assert!(codes(&answer).iter().all(|(_, code)| *code == "INSUFFICIENT_STOCK"), "{answer}");
+                sold += answer["ventes_creees"].as_array().unwrap().len();
+            }
+            sold
+        }));
+    }
+    let mut sold = 0;
+    for till in selling {
+        sold += till.await.unwrap();
+    }
+    assert_eq!(sold, 100);
+    for node in &nodes {
+        let there = shop.on(node);
+        eventually("every node shows it", async || (there.stock(PHONE).await == 0).then_some(())).await;
+        there.assert_adds_up().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sale_that_is_handed_in_on_three_nodes_at_once_is_recorded_once() {
+    let Some((place, nodes)) = three().await else { return };
+    let (shop, till) = usual_shop(&nodes[0]).await;
+    let serial = crate::support::till::SERIAL;
+    let tills = [till, at_till(&nodes[1], serial), at_till(&nodes[2], serial)];
+    for till in &tills {
+        eventually("the node knows the till", async || (till.post(SYNC, &json!([])).await.status != 404).then_some(()))
+            .await;
+    }
+    for round in 0..10 {
+        let attempts = tills.clone().map(|till| {
+            let sales = [sale(&format!("V-{round}"), PHONE, 1)];
+            tokio::spawn(async move { sync(&till, &sales).await })
+        });
+        let (mut created, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+        for attempt in attempts {
+            let answer = attempt.await.unwrap();
+            for sale in answer["ventes_creees"].as_array().unwrap() {
+                assert!(created.insert(sale["position"].as_u64().unwrap()), "{answer}");
+            }
+            for error in answer["ventes_erreurs"].as_array().map_or(&[][..], Vec::as_slice) {
+                assert_eq!(error["code"], "DUPLICATE", "{answer}");
+                repeated.insert(error["vente"]["position"].as_u64().unwrap());
+            }
+        }
+        assert_eq!((created.len(), &repeated), (1, &created));
+    }
+    assert_eq!(shop.stock(PHONE).await, 90);
+
+    // A request with a key is answered once, and the same to everybody who repeats it.
+    let before = place.events().len();
+    let attempts = tills.clone().map(|till| {
+        let till = till.with("idempotency-key", "evening");
+        let body = json!([{ "lignes": [{ "article_id": PHONE, "quantite": 1 }] }]);
+        tokio::spawn(async move { till.post(SYNC, &body).await })
+    });
+    let mut answers = BTreeSet::new();
+    for attempt in attempts {
+        let reply = attempt.await.unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+        answers.insert(reply.text);
+    }
+    assert_eq!((answers.len(), place.events().len()), (1, before + 1), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_read_model_is_kept_by_one_node_and_by_another_when_that_one_goes() {
+    let Some((place, nodes)) = three().await else { return };
+    let mut nodes = Vec::from(nodes);
+    let database = place.database().unwrap();
+    let writers = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'daybook models writer'";
+    while nodes.len() > 1 {
+        let leader = eventually("one node leads", async || leader(&nodes).await).await;
+        assert_eq!(database.sql(writers), "8", "a connection for each read model");
+        let reader = nodes[(leader + 1) % nodes.len()].reader();
+        let gone = nodes.swap_remove(leader);
+        if nodes.len() == 2 {
+            gone.kill();
+        } else {
+            assert!(gone.stop().await.status.success());
+        }
+        let began = std::time::Instant::now();
+        // It is read on a node that lives, and shown as soon as another one keeps the read models.
+        let book = eventually("a write is shown", async || {
+            let book = uuid::Uuid::new_v4();
+            let put = reader.put(&format!("/api/v1/books/{book}"), &json!({ "title": "T" })).await;
+            put.expect(201);
+            let books = reader.get("/api/v1/books").await;
+            (books.status == 200).then(|| books.text.contains(&book.to_string()))
+        })
+        .await;
+        assert!(book && began.elapsed() < PATIENCE / 2, "taken over within seconds: {:?}", began.elapsed());
+    }
+}
+
+/// The node that keeps the read models, when it is exactly one.
+async fn leader(nodes: &[Server]) -> Option<usize> {
+    let mut leading = Vec::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let metrics = node.stranger().get("/metrics").await.text;
+        if metrics.lines().any(|line| line == "daybook_node_leads 1") {
+            leading.push(number);
+        }
+    }
+    assert!(leading.len() < 2, "{leading:?} lead at the same time");
+    leading.first().copied()
+}
