@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use client::{Acknowledged, Client};
 use support::chance::Chance;
-use support::files::{self, Logged};
+use support::stored::{Logged, assert_gapless};
 use support::{PATIENCE, Place, Server};
 use tokio::sync::Semaphore;
 
@@ -35,16 +35,16 @@ async fn what_was_acknowledged_survives_every_kill_once() {
     let mut checked = 0;
     for crash in 1..=crashes {
         let server = place.serve(&[]).await;
-        checked = check(&files::events(place.data()), &acknowledged, checked);
+        checked = check(&place.events(), &acknowledged, checked);
         clients = load(server, clients, &mut acknowledged, &mut chance).await;
         if chance.below(3) == 0 || crash == crashes {
             let server = place.serve(&[]).await;
             let stopped = server.stop().await;
             assert!(stopped.status.success(), "{}", stopped.log);
-            files::assert_read_models_equal_a_rebuild(place.data()).await;
+            place.assert_read_models_equal_a_rebuild().await;
         }
     }
-    let events = files::events(place.data());
+    let events = place.events();
     check(&events, &acknowledged, 0);
     assert!(acknowledged.len() > crashes as usize, "{} acknowledgements are no load", acknowledged.len());
     eprintln!("{crashes} crashes, {} acknowledgements, {} events", acknowledged.len(), events.len());
@@ -81,7 +81,7 @@ async fn load(
 /// Every acknowledgement has its event, every request its events once, and there are no gaps. Looks at the
 /// acknowledgements from number `checked` on; answers how many there are.
 fn check(events: &[Logged], acknowledged: &[Acknowledged], checked: usize) -> usize {
-    files::assert_gapless(events);
+    assert_gapless(events);
     for seen in &acknowledged[checked..] {
         let event = events.get(seen.position as usize - 1);
         let event = event.unwrap_or_else(|| panic!("lost: {seen:?}, the log ends at {}", events.len()));

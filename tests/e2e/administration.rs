@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Reply, Server, files};
+use crate::support::stored::assert_gapless;
+use crate::support::{Caller, Reply, Server};
 
 const SHOPS: &str = "/api/v1/admin/shops";
 
@@ -54,9 +55,9 @@ async fn a_shop_is_opened_with_defaults_changed_in_part_and_found_again() {
     assert_eq!(changed.expect(200), expected);
     assert_eq!(admin.get(&format!("{SHOPS}/1")).await.expect(200), expected);
 
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     assert_eq!(admin.put(&format!("{SHOPS}/1"), &json!({ "currency": "USD" })).await.expect(200), expected);
-    assert_eq!(files::events(server.place().data()).len(), events, "nothing changed, nothing was written");
+    assert_eq!(server.place().events().len(), events, "nothing changed, nothing was written");
 }
 
 #[tokio::test]
@@ -95,7 +96,7 @@ async fn many_at_once_get_an_id_each() {
         ids.insert(post.await.unwrap()["id"].as_i64().unwrap());
     }
     assert_eq!(ids, (2..=21).collect());
-    files::assert_gapless(&files::events(server.place().data()));
+    assert_gapless(&server.place().events());
 }
 
 #[tokio::test]
@@ -113,10 +114,10 @@ async fn a_repeated_request_gets_its_first_answer_and_takes_no_second_id() {
         (of(&shop, "stock-transfers"), json!({ "document": "TR", "to_shop": other["id"], "lines": [line] })),
     ] {
         let first = again.post(&path, &body).await;
-        let events = files::events(server.place().data()).len();
+        let events = server.place().events().len();
         let second = again.post(&path, &body).await;
         assert_eq!((second.status, &second.text, second.position()), (201, &first.text, first.position()), "{path}");
-        assert_eq!(files::events(server.place().data()).len(), events, "{path}");
+        assert_eq!(server.place().events().len(), events, "{path}");
     }
 }
 
@@ -161,12 +162,12 @@ async fn a_terminal_s_key_is_never_answered_logged_or_stored() {
     assert_eq!(reply.expect(201)["has_key"], true);
     let shown = [reply, admin.get(&of(&shop, "terminals/s1")).await, admin.get(&of(&shop, "terminals")).await];
     assert!(shown.iter().all(|reply| !reply.text.contains("sesame")));
-    let stored: Vec<_> = files::events(server.place().data()).into_iter().map(|event| event.data.to_string()).collect();
+    let stored: Vec<_> = server.place().events().into_iter().map(|event| event.data.to_string()).collect();
     assert!(stored.iter().any(|data| data.contains("digest")) && stored.iter().all(|data| !data.contains("sesame")));
 
     let stopped = server.stop().await;
     assert!(!stopped.log.contains("sesame"));
-    assert!(!files::any_holds(stopped.place.data(), b"sesame"));
+    assert!(!stopped.place.holds_anywhere("sesame"));
 }
 
 #[tokio::test]
@@ -254,20 +255,20 @@ async fn documents_move_stock_line_by_line_and_are_found_as_they_were_answered()
     assert_eq!(stock(&admin, &other, &target).await, 3);
 
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
 async fn an_adjustment_of_what_is_right_writes_nothing() {
     let (server, admin, shop, article) = shop_with_an_article().await;
     receive(&admin, &shop, &article, 4).await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     let lines = json!([{ "article_id": article["id"], "counted": 4 }]);
     let body = json!({ "document": "INV", "reason": "inventaire", "lines": lines });
     let nothing = admin.post(&of(&shop, "stock-adjustments"), &body).await.expect(200);
     assert_eq!((&nothing["id"], &nothing["position"]), (&Value::Null, &Value::Null));
     assert_eq!(nothing["lines"], json!([]));
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -281,11 +282,11 @@ async fn stock_goes_below_zero_only_where_the_shop_allows_it_and_never_by_a_tran
     let adjust = json!({ "document": "INV", "reason": "casse", "lines": lines });
     let lines = json!([{ "article_id": id, "to_article_id": target["id"], "quantity": 3 }]);
     let send = json!({ "document": "TR", "to_shop": other["id"], "lines": lines });
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     let refused = admin.post(&of(&shop, "stock-adjustments"), &adjust).await.problem(409);
     assert!(refused["detail"].as_str().unwrap().starts_with("lines[1]"), "{refused}");
     admin.post(&of(&shop, "stock-transfers"), &send).await.problem(409);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 
     admin.put(&format!("{SHOPS}/{}", shop["id"]), &json!({ "allow_negative_stock": true })).await.expect(200);
     admin.post(&of(&shop, "stock-transfers"), &send).await.problem(409);
@@ -323,7 +324,7 @@ async fn what_is_unknown_is_404_and_what_cannot_be_is_400() {
     let sold_no_more = add_article(&admin, &other, &json!({ "name": "x", "price": 1, "active": false })).await;
     let id = &article["id"];
     receive(&admin, &shop, &article, 5).await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     let nowhere = json!({ "id": 99 });
     let receipt = json!({ "document": "d", "lines": [{ "article_id": id, "quantity": 1 }] });
     let send = |to: &Value, from: &Value, into: &Value| {
@@ -378,7 +379,7 @@ async fn what_is_unknown_is_404_and_what_cannot_be_is_400() {
         let expected: Vec<String> = fields.into_iter().map(str::to_owned).collect();
         assert_eq!(reply.wrong_fields(), expected);
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -400,7 +401,7 @@ async fn an_adjustment_s_line_says_delta_or_counted() {
 async fn only_an_admin_administers() {
     let (server, admin, shop, _) = shop_with_an_article().await;
     let staff = server.caller_claiming(admin.id, &json!({ "sub": "s", "roles": ["staff", "auditor", "analyst"] }));
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     for path in [SHOPS.to_owned(), of(&shop, "terminals"), of(&shop, "stock-receipts"), format!("{SHOPS}/x/articles")] {
         for body in [json!({}), json!({ "name": "n" })] {
             staff.post(&path, &body).await.problem(403);
@@ -409,7 +410,7 @@ async fn only_an_admin_administers() {
         staff.get(&path).await.problem(403);
         server.stranger().get(&path).await.problem(401);
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Caller, Server, files};
+use crate::support::{Caller, Server};
 
 const PATH: &str = "/api/v1/reading-sessions/batch";
 
@@ -59,7 +59,7 @@ async fn results_come_in_the_order_of_the_items_and_sessions_stand_in_the_histor
     });
     assert_eq!(*found, expected);
 
-    let events = files::events(server.place().data());
+    let events = server.place().events();
     assert_eq!(reply.position(), events.len() as u64);
     let last = events.last().unwrap();
     assert_eq!((&last.data["reason"], &last.data["client_id"]), (&json!("offline"), &items[99]["client_id"]));
@@ -82,7 +82,7 @@ async fn a_repetition_answers_the_same_and_changes_nothing() {
     ];
     let first = reader.batch(&items).await;
     assert!(first["results"].as_array().unwrap().iter().all(|result| result["success"] == true), "{first}");
-    let (events, history) = (files::events(server.place().data()), reader.history().await);
+    let (events, history) = (server.place().events(), reader.history().await);
 
     assert_eq!(reader.batch(&items).await, first);
     let mut backwards = items.to_vec();
@@ -94,7 +94,7 @@ async fn a_repetition_answers_the_same_and_changes_nothing() {
     let again = reader.batch(&[with(in_utc, "client_id", json!(upper))]).await;
     assert_eq!(again["results"][0], first["results"][0]);
 
-    assert_eq!(files::events(server.place().data()), events);
+    assert_eq!(server.place().events(), events);
     assert_eq!(reader.history().await, history);
 }
 
@@ -103,11 +103,11 @@ async fn a_repetition_with_one_more_adds_just_that() {
     let (server, reader, book) = reader().await;
     let (old, new) = (session(book), session(book));
     let first = reader.batch(std::slice::from_ref(&old)).await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     let second = reader.batch(&[new, old]).await;
     assert_eq!(second["results"][1], first["results"][0]);
     assert_eq!(second["results"][0]["success"], true);
-    assert_eq!(files::events(server.place().data()).len(), events + 1);
+    assert_eq!(server.place().events().len(), events + 1);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn the_same_client_id_with_other_content_is_an_error_of_that_item() {
     let other_book = reader.add_book().await;
     let recorded = session(book);
     reader.batch(std::slice::from_ref(&recorded)).await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     for (field, value) in [
         ("book_id", json!(other_book)),
         ("started_at", json!("2025-10-28T10:31:00Z")),
@@ -132,7 +132,7 @@ async fn the_same_client_id_with_other_content_is_an_error_of_that_item() {
         assert_eq!((&results[0]["success"], &results[1]["success"]), (&json!(false), &json!(true)), "{field}");
         assert!(results[0]["error"].as_str().unwrap().contains("client_id"), "{field}");
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
     let another_reader = server.reader();
     let theirs = with(recorded.clone(), "book_id", json!(another_reader.add_book().await));
     assert_eq!(another_reader.batch(&[theirs]).await["results"][0]["success"], true, "client ids are a reader's own");
@@ -143,11 +143,11 @@ async fn the_same_client_id_twice_in_one_batch_is_one_session() {
     let (server, reader, book) = reader().await;
     let item = session(book);
     let other = with(item.clone(), "end_position", json!(99));
-    let before = files::events(server.place().data()).len();
+    let before = server.place().events().len();
     let results = reader.batch(&[item.clone(), item, other]).await["results"].clone();
     assert_eq!(results[0], results[1]);
     assert_eq!((&results[0]["success"], &results[2]["success"]), (&json!(true), &json!(false)));
-    assert_eq!(files::events(server.place().data()).len(), before + 1);
+    assert_eq!(server.place().events().len(), before + 1);
     assert_eq!(reader.history().await["sessions"][0]["end_position"], 20);
 }
 
@@ -228,7 +228,7 @@ async fn a_bad_item_of_any_kind_does_not_sink_the_others() {
 #[tokio::test]
 async fn only_a_body_that_is_no_list_of_1_to_100_is_400() {
     let (server, reader, book) = reader().await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     let many: Vec<Value> = (0..101).map(|_| session(book)).collect();
     for body in [
         json!({ "sessions": [] }),
@@ -245,7 +245,7 @@ async fn only_a_body_that_is_no_list_of_1_to_100_is_400() {
     assert_eq!(reader.post(PATH, &json!([session(book)])).await.wrong_fields(), ["body"]);
     let twice = format!(r#"{{"sessions":[{0}],"sessions":[{0}]}}"#, session(book));
     assert_eq!(reader.post_text(PATH, &twice).await.wrong_fields(), ["sessions"]);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
     reader.batch(&many[..100]).await;
 }
 
@@ -280,7 +280,7 @@ async fn a_session_lasts_from_no_time_to_24_hours_and_ends_by_now() {
 async fn the_same_batch_sent_many_times_at_once_is_recorded_once() {
     let (server, reader, book) = reader().await;
     let items: Vec<Value> = (0..10).map(|_| session(book)).collect();
-    let before = files::events(server.place().data()).len();
+    let before = server.place().events().len();
     let tasks = (0..10).map(|_| {
         let (reader, items) = (reader.clone(), items.clone());
         tokio::spawn(async move { reader.batch(&items).await })
@@ -290,6 +290,6 @@ async fn the_same_batch_sent_many_times_at_once_is_recorded_once() {
         answers.push(task.await.unwrap());
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]));
-    assert_eq!(files::events(server.place().data()).len(), before + 10);
+    assert_eq!(server.place().events().len(), before + 10);
     assert_eq!(reader.history().await["total"], 10);
 }

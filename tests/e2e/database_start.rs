@@ -91,7 +91,7 @@ async fn tables_are_made_once_by_whoever_is_first() {
     let place = database.place();
     let said = complaint(&place.run(&["migrate", "--check"]), 1);
     assert!(said.contains("holds no log") && said.contains("daybook migrate"), "{said}");
-    assert_eq!(database.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'").unwrap(), "0");
+    assert_eq!(database.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
 
     let migrate = |_| place.command(&["migrate"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let said: Vec<String> = (0..4)
@@ -105,7 +105,7 @@ async fn tables_are_made_once_by_whoever_is_first() {
     assert!(output_of(&place.run(&["migrate", "--check"])).contains("nothing to do"));
     place.serve(&[]).await.stop().await;
 
-    database.sql("INSERT INTO log_format VALUES (99)").unwrap();
+    database.sql("INSERT INTO daybook.log_format VALUES (99)");
     for command in [&["migrate"][..], &["migrate", "--check"], &["serve"]] {
         let said = complaint(&place.run(command), 1);
         assert!(said.contains("has format 99") && said.contains("use a newer daybook"), "{said}");
@@ -145,7 +145,7 @@ async fn a_check_looks_at_the_database_and_leaves_it_alone() {
     let place = database.place();
     let checked = place.run(&["serve", "--check"]);
     assert!(checked.status.success() && text(&checked).contains("the start does that"), "{checked:?}");
-    assert_eq!(database.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'").unwrap(), "0");
+    assert_eq!(database.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
     assert!(complaint(&Place::on_database(NOWHERE).run(&["serve", "--check"]), 1).contains("cannot open the log"));
 }
 

@@ -9,7 +9,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::{Caller, Place, Reply, eventually, files};
+use crate::support::stored::assert_gapless;
+use crate::support::{Caller, Place, Reply, eventually};
 
 const START: &str = "/api/v1/reading-sessions/start";
 
@@ -82,7 +83,7 @@ async fn on_a_full_disk_writes_are_refused_whole_and_everything_goes_on_when_the
     // First with no room at all, then with a little, which is used up by writing.
     for room in [0, 10_000, 100_000, 200_000] {
         disk.fill_up(room);
-        let before = files::events(place.data());
+        let before = place.events();
         let mut acknowledged = 0;
         let refused = loop {
             let reply = title(&reader, 500).await;
@@ -96,7 +97,7 @@ async fn on_a_full_disk_writes_are_refused_whole_and_everything_goes_on_when_the
         assert_no_room(&refused);
         let keyed = reader.with("idempotency-key", &format!("room-{room}"));
         assert_no_room(&keyed.post(START, &json!({ "book_id": book })).await);
-        let events = files::events(place.data());
+        let events = place.events();
         assert_eq!(events.len(), before.len() + acknowledged, "nothing is half written");
 
         let read = reader.get("/api/v1/reading-sessions/history?page_size=100").await;
@@ -126,8 +127,8 @@ async fn on_a_full_disk_writes_are_refused_whole_and_everything_goes_on_when_the
     assert_eq!(reader.history().await["sessions"], json!([ended]));
 
     assert!(server.stop().await.status.success());
-    files::assert_gapless(&files::events(place.data()));
-    files::assert_read_models_equal_a_rebuild(place.data()).await;
+    assert_gapless(&place.events());
+    place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::support::Server;
 use crate::support::till::{CANCEL, EARPHONES, PHONE, SERIAL, Shop, at_till, codes, line, sale, sync, usual_shop};
-use crate::support::{Server, files};
 
 fn time(value: &Value) -> DateTime<Utc> {
     value.as_str().unwrap().parse().unwrap()
@@ -51,7 +51,7 @@ async fn every_type() -> (Server, Shop, Shop, i64) {
 async fn every_change_of_stock_is_a_movement_that_says_where_it_comes_from() {
     let (server, shop, other, theirs) = every_type().await;
     let movements = shop.movements(PHONE).await;
-    let logged = files::events(server.place().data());
+    let logged = server.place().events();
     let admin = json!(shop.admin.id);
     let expected = [
         json!(["RECEIPT", 100, 0, 100, "BL-100", null, admin, null, null]),
@@ -103,7 +103,7 @@ async fn every_change_of_stock_is_a_movement_that_says_where_it_comes_from() {
         shop.assert_adds_up().await;
     }
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
@@ -196,15 +196,13 @@ async fn reconciling_finds_what_the_read_model_got_wrong() {
     assert_eq!(other.ledger("stock/reconcile").await, json!({ "checked": 1, "differences": [] }));
 
     let place = server.stop().await.place;
-    let model = rusqlite::Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
     for tampering in [
         "UPDATE stock_movements SET delta = delta - 5 WHERE shop_id = 2 AND article_id = 6 AND type = 'RECEIPT'",
         "UPDATE stock SET stock = 77 WHERE shop_id = 2 AND article_id = 7",
         "DELETE FROM stock_movements WHERE shop_id <> 2",
     ] {
-        assert!(model.execute(tampering, []).unwrap() > 0, "{tampering}");
+        place.tamper("stock_ledger", tampering);
     }
-    drop(model);
     let server = place.serve(&[]).await;
     let (shop, other) = (shop.on(&server), other.on(&server));
     let expected = json!({ "checked": 2, "differences": [
@@ -218,7 +216,7 @@ async fn reconciling_finds_what_the_read_model_got_wrong() {
 
     // A rebuild from the log puts it right.
     let place = server.stop().await.place;
-    files::delete_read_models(place.data());
+    place.delete_read_models();
     let server = place.serve(&[]).await;
     assert_eq!(shop.on(&server).ledger("stock/reconcile").await, clean);
     assert_eq!(other.on(&server).stock(theirs).await, 3);
@@ -231,9 +229,7 @@ async fn the_log_decides_also_when_the_read_model_is_wrong() {
     // Whoever reads what they wrote waits for the read model: its rows are there now.
     assert_eq!(shop.stock(PHONE).await, 100);
     let place = server.stop().await.place;
-    let model = rusqlite::Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
-    assert_eq!(model.execute("UPDATE stock SET stock = 1000000 WHERE article_id = 6", []).unwrap(), 1);
-    drop(model);
+    place.tamper("stock_ledger", "UPDATE stock SET stock = 1000000 WHERE article_id = 6");
     let server = place.serve(&[]).await;
     let till = at_till(&server, SERIAL);
     assert_eq!(codes(&sync(&till, &[sale("V-1", PHONE, 101)]).await), [(1, "INSUFFICIENT_STOCK")]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Server, files};
+use crate::support::Server;
 
 fn path(book: Uuid) -> String {
     format!("/api/v1/books/{book}")
@@ -35,10 +35,10 @@ async fn putting_what_is_there_already_writes_nothing() {
     let server = Server::start().await;
     let reader = server.reader();
     let id = reader.put_book(&json!({ "title": "t", "total_pages": 5 })).await;
-    let before = files::events(server.place().data()).len();
+    let before = server.place().events().len();
     reader.put(&path(id), &json!({ "title": "t", "total_pages": 5 })).await.expect(200);
     reader.put("/api/v1/users/profile", &json!({})).await.expect(200);
-    assert_eq!(files::events(server.place().data()).len(), before);
+    assert_eq!(server.place().events().len(), before);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::process::Output;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::{Place, Server, files, world};
+use crate::support::stored::assert_gapless;
+use crate::support::{Place, Server, world};
 
 #[track_caller]
 fn said(output: &Output, code: i32) -> (String, String) {
@@ -64,14 +65,14 @@ async fn a_backup_under_load_is_restored_elsewhere_and_serves_the_same() {
     let (_, told) = said(&tokio::task::spawn_blocking(command).await.unwrap(), 0);
     assert!(told.contains("copied") && told.contains("events"), "{told}");
     writer.await.unwrap();
-    let original = files::events(place.data());
+    let original = place.events();
 
     let elsewhere = Place::fresh();
     let (_, told) = said(&elsewhere.run(&["restore", backup.to_str().unwrap()]), 0);
     assert!(told.contains("restored"), "{told}");
-    let restored = files::events(elsewhere.data());
+    let restored = elsewhere.events();
     assert!(!restored.is_empty() && original.starts_with(&restored));
-    files::assert_gapless(&restored);
+    assert_gapless(&restored);
     said(&elsewhere.run(&["log", "verify", "--expect", &head(&elsewhere).1]), 0);
     said(&place.run(&["log", "verify", "--expect", &head(&elsewhere).1]), 0);
 
@@ -83,7 +84,7 @@ async fn a_backup_under_load_is_restored_elsewhere_and_serves_the_same() {
     assert!(expected >= 1 && books == expected as u64, "{books} {expected}");
     other.reader_called(reader.id).add_book().await;
     other.stop().await;
-    files::assert_read_models_equal_a_rebuild(elsewhere.data()).await;
+    elsewhere.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
@@ -97,10 +98,10 @@ async fn a_backup_never_replaces_a_file_and_a_restore_never_a_log() {
     let good = taken.with_file_name("good.sqlite3");
     let good = good.to_str().unwrap();
 
-    let before = files::events(place.data());
+    let before = place.events();
     let (_, told) = said(&place.run(&["restore", good]), 1);
     assert!(told.contains("another folder"), "{told}");
-    assert_eq!(files::events(place.data()), before);
+    assert_eq!(place.events(), before);
 
     let server = Server::start().await;
     let (_, told) = said(&server.place().run(&["restore", good]), 1);
@@ -133,7 +134,7 @@ async fn a_damaged_backup_is_not_restored() {
 async fn head_is_one_line_with_the_anchor_of_the_last_event() {
     let place = stopped_world().await;
     let (position, anchor, time) = head(&place);
-    assert_eq!(position, files::events(place.data()).len().to_string());
+    assert_eq!(position, place.events().len().to_string());
     assert!(anchor.starts_with(&format!("{position}:")) && anchor.len() == position.len() + 17, "{anchor}");
     assert!(chrono::DateTime::parse_from_rfc3339(&time).is_ok(), "{time}");
 

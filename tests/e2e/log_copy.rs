@@ -3,13 +3,13 @@
 use std::fs;
 use std::process::{Child, Output, Stdio};
 
-use crate::log_export::{complaint, export, exported};
+use crate::log_export::{complaint, export, exported_in};
 use crate::support::database::Database;
-use crate::support::{Place, Server, eventually, files, world};
+use crate::support::{Place, eventually, world};
 
 /// In a place of its own, so that no setting says where anything is.
 fn copy(from: &str, to: &str) -> Output {
-    Place::fresh().bare(&["log", "copy", "--from", from, "--to", to]).output().unwrap()
+    Place::embedded().bare(&["log", "copy", "--from", from, "--to", to]).output().unwrap()
 }
 
 #[track_caller]
@@ -38,7 +38,7 @@ fn head(place: &Place) -> String {
 #[tokio::test]
 async fn a_copy_to_a_database_and_back_and_on_is_the_same_log() {
     let Some((one, two)) = Database::fresh().zip(Database::fresh()) else { return };
-    let (place, original) = exported().await;
+    let (place, original) = exported_in(Place::embedded()).await;
     let told = copied(folder(&place), &one.url());
     let anchor = head(&place).split(' ').nth(1).unwrap().to_owned();
     let count = original.lines().count();
@@ -51,7 +51,7 @@ async fn a_copy_to_a_database_and_back_and_on_is_the_same_log() {
     assert!(told.contains(&format!("verified {count} events, {anchor} among them: nothing is wrong")), "{verified:?}");
 
     copied(&one.url(), &two.url());
-    let (back, further) = (Place::fresh(), Place::fresh());
+    let (back, further) = (Place::embedded(), Place::embedded());
     copied(&two.url(), folder(&back));
     copied(folder(&back), folder(&further));
     for copy in [&back, &further] {
@@ -73,7 +73,7 @@ async fn a_copy_to_a_database_and_back_and_on_is_the_same_log() {
 
 /// Kills copies until one comes to its end; how often it was killed.
 async fn copy_with_kills(from: &str, to: &str, written: impl Fn() -> u64) -> u32 {
-    let (place, mut kills) = (Place::fresh(), 0);
+    let (place, mut kills) = (Place::embedded(), 0);
     loop {
         let before = written();
         let mut child = start(&place, from, to);
@@ -94,9 +94,10 @@ async fn copy_with_kills(from: &str, to: &str, written: impl Fn() -> u64) -> u32
 #[tokio::test]
 async fn a_killed_copy_goes_on_where_it_was() {
     let Some(database) = Database::fresh() else { return };
-    let (source, target) = (Place::fresh(), Place::fresh());
-    files::fill(source.data(), 150_000, 100).await;
-    let in_database = || database.sql("SELECT position FROM head").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let (source, target) = (Place::embedded(), Place::embedded());
+    source.fill(150_000, 100).await;
+    let in_database =
+        || database.try_sql("SELECT position FROM daybook.head").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let kills = copy_with_kills(folder(&source), &database.url(), in_database).await;
     assert!(kills >= 2, "{kills}");
     let in_folder = || {
@@ -116,9 +117,9 @@ async fn a_killed_copy_goes_on_where_it_was() {
 #[tokio::test]
 async fn what_is_no_beginning_of_the_source_is_refused_and_left_as_it_is() {
     let Some(database) = Database::fresh() else { return };
-    let (ours, others) = (Place::fresh(), Place::fresh());
-    files::fill(ours.data(), 20, 10).await;
-    files::fill(others.data(), 10, 10).await;
+    let (ours, others) = (Place::embedded(), Place::embedded());
+    ours.fill(20, 10).await;
+    others.fill(10, 10).await;
     copied(folder(&ours), &database.url());
     let before = head(&database.place());
 
@@ -127,9 +128,9 @@ async fn what_is_no_beginning_of_the_source_is_refused_and_left_as_it_is() {
         let said = complaint(&copy(from, to), 1);
         assert!(said.contains("holds another log") && said.contains("nothing was written"), "{said}");
     }
-    let shorter = Place::fresh();
+    let shorter = Place::embedded();
     copied(folder(&ours), folder(&shorter));
-    let more = Place::fresh();
+    let more = Place::embedded();
     copied(folder(&ours), folder(&more));
     let server = more.serve(&[]).await;
     server.reader().add_book().await;
@@ -137,13 +138,13 @@ async fn what_is_no_beginning_of_the_source_is_refused_and_left_as_it_is() {
     let said = complaint(&copy(folder(&ours), folder(&more)), 1);
     assert!(said.contains("goes on where") && said.contains("position 20"), "{said}");
     assert_eq!(head(&database.place()), before);
-    assert_eq!(files::events(others.data()).len(), 10);
+    assert_eq!(others.events().len(), 10);
 }
 
 #[tokio::test]
 async fn a_folder_that_is_served_is_copied_from_and_not_to() {
     let Some(database) = Database::fresh() else { return };
-    let server = Server::start().await;
+    let server = Place::embedded().serve(&[]).await;
     world::populate(&server).await;
     copied(folder(server.place()), &database.url());
     let said = complaint(&copy(&database.url(), folder(server.place())), 1);
@@ -153,8 +154,8 @@ async fn a_folder_that_is_served_is_copied_from_and_not_to() {
 
 #[tokio::test]
 async fn a_place_may_stand_in_a_variable() {
-    let (source, target) = (Place::fresh(), Place::fresh());
-    files::fill(source.data(), 5, 10).await;
+    let (source, target) = (Place::embedded(), Place::embedded());
+    source.fill(5, 10).await;
     let mut command = target.bare(&["log", "copy", "--from", "env:TEST_FROM", "--to", folder(&target)]);
     assert!(complaint(&command.output().unwrap(), 2).contains("TEST_FROM"));
     let output = command.env("TEST_FROM", source.data()).output().unwrap();
@@ -171,7 +172,7 @@ async fn a_place_may_stand_in_a_variable() {
 #[tokio::test]
 async fn lines_are_imported_into_a_database_whole_or_not_at_all() {
     let Some(database) = Database::fresh() else { return };
-    let (place, original) = exported().await;
+    let (place, original) = exported_in(Place::embedded()).await;
     let torn = original.replacen("\"version\":1", "\"version\":7", 1);
     let import = |name: &str, text: &str| {
         let file = place.file(name, text);
@@ -186,7 +187,7 @@ async fn lines_are_imported_into_a_database_whole_or_not_at_all() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(export(&database.place(), &[]), original);
     }
-    let (_other, text) = exported().await;
+    let (_other, text) = exported_in(Place::embedded()).await;
     assert!(complaint(&import("other.ndjson", &text), 1).contains("has other events"));
     assert_eq!(export(&database.place(), &[]), original);
 }

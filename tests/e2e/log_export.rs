@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Place, Server, files, world};
+use crate::support::{Place, Server, world};
 
 /// Standard output of a command that has to succeed.
 #[track_caller]
@@ -51,7 +51,11 @@ pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// A stopped place with a little of everything in its log, and its export.
 pub async fn exported() -> (Place, String) {
-    let server = Server::start().await;
+    exported_in(Place::fresh()).await
+}
+
+pub async fn exported_in(place: Place) -> (Place, String) {
+    let server = place.serve(&[]).await;
     world::populate(&server).await;
     let place = server.stop().await.place;
     let export = export(&place, &[]);
@@ -142,7 +146,7 @@ async fn a_file_is_only_replaced_when_that_was_asked_for() {
 #[tokio::test]
 async fn a_reader_of_the_pipe_may_leave() {
     let place = Place::fresh();
-    files::fill(place.data(), 5_000, 1_000).await;
+    place.fill(5_000, 1_000).await;
     let mut child = place.command(&["log", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 100];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();

@@ -5,12 +5,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamAppend};
-use daybook_projections::{READ_MODELS_FOLDER, ReadModels, all};
+use daybook_eventlog::{Append, ExpectedVersion, NewEvent, StreamAppend};
+use daybook_projections::READ_MODELS_FOLDER;
 use uuid::Uuid;
 
 use crate::log_export::{complaint, contents, export, exported, lines, output_of};
-use crate::support::{Place, Server, eventually, files, world};
+use crate::support::{Place, Server, eventually, world};
 
 fn import(place: &Place, file: &Path) -> Output {
     place.run(&["log", "import", file.to_str().unwrap()])
@@ -21,16 +21,6 @@ pub fn import_from_pipe(place: &Place) -> Child {
     place.command(&["log", "import", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-async fn dump(data: &Path) -> Vec<String> {
-    let models = ReadModels::open(data).await.unwrap();
-    let mut rows = Vec::new();
-    for projection in all() {
-        rows.extend(models.dump(&*projection).await.unwrap());
-    }
-    models.close().await;
-    rows
-}
-
 #[tokio::test]
 async fn an_export_that_was_imported_is_exported_byte_by_byte_the_same() {
     let (place, first) = exported().await;
@@ -39,32 +29,32 @@ async fn an_export_that_was_imported_is_exported_byte_by_byte_the_same() {
     assert!(String::from_utf8_lossy(&imported.stderr).contains(&format!("imported {}", first.lines().count())));
     output_of(&imported);
     assert_eq!(export(&copy, &[]), first);
-    assert_eq!(files::events(copy.data()), files::events(place.data()));
+    assert_eq!(copy.events(), place.events());
 
     // And the imported log says the same to everyone who reads from it, once it is served.
     let server = copy.serve(&[]).await;
     world::populate_more(&server).await;
     server.stop().await;
     assert!(export(&copy, &[]).starts_with(&first));
-    files::assert_read_models_equal_a_rebuild(copy.data()).await;
+    copy.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
 async fn an_imported_log_gives_the_same_read_models() {
     let (place, exported) = exported().await;
-    files::assert_read_models_equal_a_rebuild(place.data()).await;
+    place.assert_read_models_equal_a_rebuild().await;
     let copy = Place::fresh();
     output_of(&import(&copy, &place.file("log.ndjson", &exported)));
-    files::assert_read_models_equal_a_rebuild(copy.data()).await;
-    let rows = dump(place.data()).await;
+    copy.assert_read_models_equal_a_rebuild().await;
+    let rows = place.read_model_rows().await;
     assert!(rows.len() > 40);
-    assert!(dump(copy.data()).await == rows);
+    assert!(copy.read_model_rows().await == rows);
 }
 
 #[tokio::test]
 async fn stored_json_is_kept_to_the_letter() {
     let place = Place::fresh();
-    let log = Log::open(place.data()).await.unwrap();
+    let log = place.log().await;
     let data = [
         r#"{"price":1.50,"large":12345678901234567890.10,"tiny":-0.0e-7}"#,
         "{\"text\":\"\u{2028} \u{2029} \\u2028 \\/ \\n 🦀\"}",
@@ -160,9 +150,9 @@ async fn only_a_log_without_events_that_nobody_uses_is_filled() {
     }
     output_of(&import(&empty, &file));
     assert_eq!(export(&empty, &[]), whole);
-    files::assert_read_models_equal_a_rebuild(empty.data()).await;
-    files::assert_read_models_equal_a_rebuild(place.data()).await;
-    assert!(dump(empty.data()).await == dump(place.data()).await);
+    empty.assert_read_models_equal_a_rebuild().await;
+    place.assert_read_models_equal_a_rebuild().await;
+    assert!(empty.read_model_rows().await == place.read_model_rows().await);
 }
 
 /// Some chunks of lines that go on where `whole` ends.

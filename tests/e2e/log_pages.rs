@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::files::{self, Logged};
+use crate::support::stored::Logged;
 use crate::support::till::usual_shop;
 use crate::support::wire::Wire;
 use crate::support::{Caller, Reply, Server};
@@ -123,7 +123,7 @@ async fn pages_lines_and_the_file_say_the_same() {
     let mut down_lines = parse(&lines.get(&format!("{EVENTS}?order=desc")).await.text);
     down_lines.reverse();
     assert_eq!(down_lines, up);
-    let logged = files::events(server.place().data());
+    let logged = server.place().events();
     assert_eq!(up.len(), logged.len());
     up.iter().zip(&logged).for_each(|(event, logged)| assert_is(event, logged));
     for event in &up {
@@ -139,7 +139,7 @@ async fn filters_pass_what_they_name_and_nothing_else() {
     let server = Server::start().await;
     some_world(&server).await;
     let auditor = server.with_role("auditor");
-    let logged = files::events(server.place().data());
+    let logged = server.place().events();
     let category = |event: &Logged| event.stream.split('-').next().unwrap().to_owned();
     let reader = logged.iter().find(|event| category(event) == "reader").unwrap().stream.clone();
     let wants: [(String, Wanted); 8] = [
@@ -217,7 +217,7 @@ async fn paging_meets_every_event_once_while_others_write() {
     }
     assert!(downs > 0);
     up.extend(positions(&pages(&auditor, "types=BookAdded", after, 13).await));
-    let books = files::events(server.place().data()).into_iter().filter(|event| event.kind == "BookAdded");
+    let books = server.place().events().into_iter().filter(|event| event.kind == "BookAdded");
     assert_eq!(up, books.map(|book| book.position).collect::<Vec<_>>());
     assert_eq!(up.len(), 121);
 }

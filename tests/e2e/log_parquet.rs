@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamAppend};
+use daybook_eventlog::{Append, ExpectedVersion, NewEvent, StreamAppend};
 use uuid::Uuid;
 
 use crate::support::{Place, Server, world};
@@ -54,7 +54,7 @@ async fn pyarrow_and_duckdb_read_what_the_lines_say() {
 async fn row_groups_and_pages_join_without_a_seam() {
     let Some(python) = python() else { return };
     let place = Place::fresh();
-    let log = Log::open(place.data()).await.unwrap();
+    let log = place.log().await;
     // More than one row group of events, times before 1970, texts longer than a page, many and few streams.
     for batch in 0..15_u32 {
         let event = |number: u32| {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::log_export::{complaint, contents, exported};
 use crate::log_import::{import_from_pipe, more_lines};
-use crate::support::{Place, eventually, files};
+use crate::support::{Place, eventually};
 
 fn stop(child: Child, signal: Signal) -> Output {
     // It may have come to its end by itself.
@@ -20,7 +20,7 @@ fn stop(child: Child, signal: Signal) -> Output {
 /// A place whose log takes a while to write to a file.
 async fn large_log() -> Place {
     let place = Place::fresh();
-    files::fill(place.data(), 60_000, 1_000).await;
+    place.fill(60_000, 1_000).await;
     place
 }
 

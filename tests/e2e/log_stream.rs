@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::wire::{BrokenOff, Wire};
-use crate::support::{Place, Server, eventually, files};
+use crate::support::{Place, Server, eventually};
 
 const EVENTS: &str = "/api/v1/log/events";
 const LINES: (&str, &str) = ("accept", "application/x-ndjson");
@@ -18,7 +18,7 @@ const MIB: u64 = 1 << 20;
 /// A server on a log of so many events with so much data.
 async fn filled(events: usize, bytes: usize) -> Server {
     let place = Place::fresh();
-    files::fill(place.data(), events, bytes).await;
+    place.fill(events, bytes).await;
     place.serve(&["--rate-limit", "0"]).await
 }
 

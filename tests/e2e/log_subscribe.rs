@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::support::chance::Chance;
 use crate::support::wire::{Frame, Wire};
-use crate::support::{Caller, Place, Server, eventually, files};
+use crate::support::{Caller, Place, Server, eventually};
 
 const SUBSCRIBE: &str = "/api/v1/log/subscribe";
 
@@ -159,7 +159,7 @@ async fn filters_hold_for_what_is_there_and_for_what_comes() {
 async fn a_subscriber_who_is_killed_a_hundred_times_has_every_event_once_and_in_order() {
     let mut chance = Chance::told();
     let place = Place::fresh();
-    files::fill(place.data(), 20_000, 200).await;
+    place.fill(20_000, 200).await;
     let server = place.serve(&["--rate-limit", "0"]).await;
     let auditor = server.with_role("auditor");
     let writers = Writers::start(&server, 4, "t");

@@ -29,6 +29,7 @@ mod log_parquet;
 mod log_stopped;
 mod log_stream;
 mod log_subscribe;
+mod nodes;
 mod openapi;
 mod projections;
 mod projections_offline;

@@ -1,15 +1,11 @@
 //! Projections in the open: how far they are, rebuilt beside the served ones, stopped and resumed, verified.
 
-use std::path::Path;
-use std::time::Duration;
-
-use daybook_eventlog::{Append, ExpectedVersion, Log, NewEvent, StreamId};
-use rusqlite::Connection;
+use daybook_eventlog::{Append, ExpectedVersion, NewEvent, StreamId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::till::{PHONE, Shop, sale, sync, usual_shop};
-use crate::support::{Caller, Place, Server, eventually, files};
+use crate::support::{Caller, Place, Server, eventually};
 
 pub const PATH: &str = "/api/v1/projections";
 pub const NAMES: [&str; 8] = [
@@ -44,19 +40,6 @@ pub async fn settled(admin: &Caller) {
         all.iter().all(is_settled).then_some(())
     })
     .await;
-}
-
-/// The generations of the copies of a read model.
-pub fn copies(data: &Path, name: &str) -> Vec<i64> {
-    let mut found: Vec<i64> = std::fs::read_dir(data.join(daybook_projections::READ_MODELS_FOLDER))
-        .unwrap()
-        .filter_map(|file| {
-            let file = file.unwrap().file_name().into_string().unwrap();
-            file.strip_prefix(&format!("{name}."))?.strip_suffix(".sqlite3")?.parse().ok()
-        })
-        .collect();
-    found.sort_unstable();
-    found
 }
 
 /// A shop that has sold `batches` times a hundred phones one by one.
@@ -116,12 +99,12 @@ async fn only_admins_rebuild_cancel_and_resume() {
     }
     ask(&admin, &format!("{PATH}/sales/resume")).await.problem(409);
     ask(&admin, &format!("{PATH}/sales/rebuild/cancel")).await.problem(409);
-    assert_eq!(copies(server.place().data(), "sales"), [1]);
+    assert_eq!(server.place().copies("sales").len(), 1);
 }
 
 /// Writes an event past the server, which no build can read.
 pub async fn write_nonsense(place: &Place) -> u64 {
-    let log = Log::open(place.data()).await.unwrap();
+    let log = place.log().await;
     let event = NewEvent {
         id: Uuid::new_v4(),
         event_type: "SaleRecorded".into(),
@@ -177,23 +160,20 @@ async fn a_mended_read_model_goes_on_where_it_stopped() {
     sync(&till, &[sale("V-1", PHONE, 1)]).await;
     assert_eq!(shop.stock(PHONE).await, 99);
     // Somebody meddles with the table: it takes no more rows.
-    let table = Connection::open(files::read_model(server.place().data(), "stock_ledger")).unwrap();
-    table.busy_timeout(Duration::from_secs(10)).unwrap();
-    let trigger = "CREATE TRIGGER no BEFORE INSERT ON stock_movements BEGIN SELECT RAISE(ABORT, 'no'); END";
-    table.execute_batch(trigger).unwrap();
+    server.place().spoil("stock_ledger", "stock_movements");
     sync(&till, &[sale("V-2", PHONE, 1)]).await;
     eventually("it stopped", async || (one(&shop.admin, "stock_ledger").await["state"] == "faulted").then_some(()))
         .await;
     shop.admin.get(&format!("/api/v1/shops/2/stock/{PHONE}")).await.problem(503);
     sync(&till, &[sale("V-3", PHONE, 1)]).await;
 
-    table.execute_batch("DROP TRIGGER no").unwrap();
+    server.place().mend("stock_ledger");
     ask(&shop.admin, &format!("{PATH}/stock_ledger/resume")).await.expect(200);
     assert_eq!(shop.stock(PHONE).await, 97);
     settled(&shop.admin).await;
     ask(&shop.admin, &format!("{PATH}/stock_ledger/resume")).await.problem(409);
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
@@ -202,21 +182,20 @@ async fn a_read_model_far_behind_does_not_keep_the_others_waiting() {
     let (shop, _) = busy_shop(&server, 90).await;
     shop.movements(PHONE).await;
     let place = server.stop().await.place;
-    std::fs::remove_file(files::read_model(place.data(), "stock_ledger")).unwrap();
+    place.delete_read_model("stock_ledger");
     let server = place.serve_unready();
-    let table = Connection::open(files::read_model(place.data(), "stock_ledger")).unwrap();
-    table.busy_timeout(Duration::from_secs(10)).unwrap();
     // Whether it has caught up by now or not: it cannot be written, and the others go on.
-    table.execute_batch("BEGIN IMMEDIATE").unwrap();
+    eventually("there is one again", async || (!place.copies("stock_ledger").is_empty()).then_some(())).await;
+    let held = place.hold("stock_ledger");
     let reader = server.reader();
     reader.add_book().await;
     reader.get("/api/v1/books").await.expect(200);
-    table.execute_batch("ROLLBACK").unwrap();
+    held.let_go();
     assert!(server.said().contains("catching up on their own projections=[\"stock_ledger\"]"), "{}", server.said());
     settled(&server.admin()).await;
     assert_eq!(shop.on(&server).stock(PHONE).await, 100);
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]
@@ -224,15 +203,13 @@ async fn a_read_model_that_cannot_be_written_does_not_stop_the_others() {
     let server = Server::start().await;
     let (shop, till) = usual_shop(&server).await;
     assert_eq!(shop.stock(PHONE).await, 100);
-    let table = Connection::open(files::read_model(server.place().data(), "stock_ledger")).unwrap();
-    table.busy_timeout(Duration::from_secs(10)).unwrap();
-    table.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let held = server.place().hold("stock_ledger");
     sync(&till, &[sale("V-1", PHONE, 1)]).await;
     let reader = server.reader();
     reader.add_book().await;
     eventually("the others go on", async || (reader.get("/api/v1/books").await.status == 200).then_some(())).await;
     assert_ne!(one(&shop.admin, "stock_ledger").await["lag_events"], 0);
-    table.execute_batch("ROLLBACK").unwrap();
+    held.let_go();
     eventually("it follows again", async || {
         (shop.admin.get(&format!("/api/v1/shops/2/stock/{PHONE}")).await.status == 200).then_some(())
     })
@@ -240,5 +217,5 @@ async fn a_read_model_that_cannot_be_written_does_not_stop_the_others() {
     assert_eq!(shop.stock(PHONE).await, 99);
     settled(&shop.admin).await;
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }

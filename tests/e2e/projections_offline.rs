@@ -1,12 +1,8 @@
 //! Projections on the command line: listed, verified, rebuilt, given up and resumed, on a data folder.
 
-use std::path::PathBuf;
-
-use rusqlite::Connection;
-
-use crate::projections::{NAMES, busy_shop, copies, settled, write_nonsense};
+use crate::projections::{NAMES, busy_shop, settled, write_nonsense};
 use crate::support::till::{PHONE, usual_shop};
-use crate::support::{Place, Server, files};
+use crate::support::{Place, Server};
 
 #[tokio::test]
 async fn the_command_line_resumes_what_stopped_and_gives_up_what_was_being_rebuilt() {
@@ -14,11 +10,7 @@ async fn the_command_line_resumes_what_stopped_and_gives_up_what_was_being_rebui
     let (shop, _) = usual_shop(&server).await;
     shop.movements(PHONE).await;
     let place = server.stop().await.place;
-    let catalog = place.data().join(daybook_projections::READ_MODELS_FOLDER).join("catalog.sqlite3");
-    tamper(
-        catalog,
-        "INSERT INTO copies VALUES ('sales', 2, (SELECT version FROM copies WHERE name = 'sales'), 'building')",
-    );
+    place.begin_copy("sales");
     let (code, text) = run(&place, &["projections", "cancel", "shops"]);
     assert!(code == Some(0) && text.contains("nothing is being rebuilt"), "{text}");
     let (code, text) = run(&place, &["projections", "cancel"]);
@@ -36,11 +28,6 @@ fn run(place: &Place, args: &[&str]) -> (Option<i32>, String) {
     let output = place.run(args);
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     (output.status.code(), text)
-}
-
-pub fn tamper(file: PathBuf, sql: &str) {
-    let table = Connection::open(file).unwrap();
-    assert!(table.execute(sql, []).unwrap() > 0, "{sql}");
 }
 
 #[tokio::test]
@@ -61,8 +48,9 @@ async fn the_command_line_lists_verifies_and_rebuilds() {
     assert_eq!(code, Some(0), "{text}");
     assert!(NAMES.iter().all(|name| text.contains(name)) && text.contains("the log's head is "), "{text}");
 
-    tamper(files::read_model(place.data(), "stock_ledger"), "UPDATE stock SET stock = stock + 1 WHERE article_id = 6");
-    tamper(files::read_model(place.data(), "sales"), "DELETE FROM sales WHERE numero_facture = 'B-1-7'");
+    place.tamper("stock_ledger", "UPDATE stock SET stock = stock + 1 WHERE article_id = 6");
+    place.tamper("sales", "DELETE FROM sales WHERE numero_facture = 'B-1-7'");
+    let before = ["sales", "shops"].map(|name| place.copies(name));
     let (code, text) = run(&place, &["projections", "verify"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("stock_ledger: 2 rows differ") && text.contains("sales: 1 rows differ"), "{text}");
@@ -73,7 +61,8 @@ async fn the_command_line_lists_verifies_and_rebuilds() {
 
     let (code, text) = run(&place, &["projections", "rebuild", "stock_ledger", "sales"]);
     assert!(code == Some(0) && text.contains("sales: rebuilt") && text.contains("stock_ledger: rebuilt"), "{text}");
-    assert_eq!((copies(place.data(), "sales"), copies(place.data(), "shops")), (vec![2], vec![1]));
+    assert!(place.copies("sales").len() == 1 && place.copies("sales") != before[0]);
+    assert_eq!(place.copies("shops"), before[1]);
     let (code, text) = run(&place, &["projections", "verify"]);
     assert_eq!(code, Some(0), "{text}");
     let left: Vec<_> = std::fs::read_dir(place.data()).unwrap().map(|file| file.unwrap().file_name()).collect();

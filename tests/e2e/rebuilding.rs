@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::chance::Chance;
-use crate::support::{Caller, Server, files};
+use crate::support::stored::assert_gapless;
+use crate::support::{Caller, Server};
 
 const READERS: usize = 6;
 const STEPS: usize = 60;
@@ -23,18 +24,18 @@ async fn read_models_equal_a_rebuild_and_come_back_the_same() {
     }
     let stopped = server.stop().await;
     assert!(stopped.status.success(), "{}", stopped.log);
-    let data = stopped.place.data();
-    files::assert_gapless(&files::events(data));
-    files::assert_read_models_equal_a_rebuild(data).await;
-    assert!(files::read_model_rows(data).await > READERS * 10);
+    let place = stopped.place;
+    assert_gapless(&place.events());
+    place.assert_read_models_equal_a_rebuild().await;
+    assert!(place.read_model_rows().await.len() > READERS * 10);
 
-    files::delete_read_models(data);
-    let server = stopped.place.serve(&[]).await;
+    place.delete_read_models();
+    let server = place.serve(&[]).await;
     // A read waits until everything is there.
     server.reader().history().await;
     assert!(server.stop().await.status.success());
-    files::assert_read_models_equal_a_rebuild(data).await;
-    assert!(files::read_model_rows(data).await > READERS * 10);
+    place.assert_read_models_equal_a_rebuild().await;
+    assert!(place.read_model_rows().await.len() > READERS * 10);
 }
 
 /// One reader's steps, sensible ones and others: whatever is answered, it is never a failure of the server.

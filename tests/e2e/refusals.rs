@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Caller, Server, files};
+use crate::support::{Caller, Server};
 
 const START: &str = "/api/v1/reading-sessions/start";
 
@@ -35,7 +35,7 @@ async fn reading() -> (Server, Caller, Value, usize) {
     let server = Server::start().await;
     let reader = server.reader();
     let session = reader.start(reader.add_book().await, 50).await;
-    let events = files::events(server.place().data()).len();
+    let events = server.place().events().len();
     (server, reader, session, events)
 }
 
@@ -62,7 +62,7 @@ async fn a_position_is_a_whole_number_from_0_to_100() {
         assert_eq!(reader.put_text(&path(&session, "end"), nothing).await.wrong_fields(), ["end_position"]);
     }
     assert_eq!(reader.active().await, session);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_device_is_mobile_tablet_or_desktop() {
         let body = json!({ "book_id": session["book_id"], "device_type": wrong });
         assert_eq!(reader.post(START, &body).await.wrong_fields(), ["device_type"], "{wrong}");
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_malformed_uuid_is_400_in_path_and_body() {
     for wrong in [json!(5), json!(null), json!(["a"]), json!("")] {
         assert_eq!(reader.post(START, &json!({ "book_id": wrong })).await.wrong_fields(), ["book_id"], "{wrong}");
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_body_that_is_no_json_object_is_400() {
     assert_eq!(reader.post_text(START, &deep).await.status, 400);
     let deep = format!(r#"{{"book_id":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(reader.post_text(START, &deep).await.status, 400);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn another_content_type_is_415() {
         reader.send(Method::POST, START, Some(wrong), &body).await.problem(415);
     }
     reader.send(Method::POST, START, None, "").await.problem(415);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
     let charset = Some("application/json; charset=utf-8");
     reader.send(Method::POST, START, charset, &body).await.expect(201);
 }
@@ -167,7 +167,7 @@ async fn three_mebibytes_are_413() {
     reader.post_text(START, &large).await.problem(413);
     reader.put_text(&path(&session, "update"), &large).await.problem(413);
     reader.post_text("/api/v1/reading-sessions/batch", &large).await.problem(413);
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
     let spaces = format!("{}{}", " ".repeat((2 << 20) - 200), json!({ "book_id": session["book_id"] }));
     reader.post_text(START, &spaces).await.expect(201);
 }
@@ -224,5 +224,5 @@ async fn without_a_token_everything_but_operations_and_docs_is_401_whatever_else
         nobody.put_text("/api/v1/users/profile", body).await.problem(401);
         nobody.put_text(&format!("/api/v1/books/{uuid}"), body).await.problem(401);
     }
-    assert_eq!(files::events(server.place().data()).len(), events);
+    assert_eq!(server.place().events().len(), events);
 }

@@ -7,7 +7,7 @@ use std::process::Output;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Place, Server, eventually, files};
+use crate::support::{PATIENCE, Place, Server, eventually};
 
 fn complaint(output: &Output) -> String {
     assert!(!output.status.success(), "{output:?}");
@@ -38,13 +38,13 @@ async fn what_was_written_is_there_after_a_stop_and_a_start() {
         seen
     };
     let before = all(&server).await;
-    let events = files::events(server.place().data());
+    let events = server.place().events();
 
     let stopped = server.stop().await;
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.log);
     let server = stopped.place.serve(&[]).await;
     assert_eq!(all(&server).await, before);
-    assert_eq!(files::events(server.place().data()), events);
+    assert_eq!(server.place().events(), events);
     let reader = server.reader_called(reader.id);
     assert_eq!(reader.end(&second, 50).await.expect(200)["pages_read"], 60);
 }
@@ -90,7 +90,7 @@ async fn a_request_in_flight_is_finished_and_nobody_new_is_let_in() {
     assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
     let stopped = server.stopped().await;
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.log);
-    let last = files::events(stopped.place.data()).pop().unwrap();
+    let last = stopped.place.events().pop().unwrap();
     assert_eq!((last.kind.as_str(), &last.data["start_position"]), ("ReadingSessionStarted", &json!(42)));
 }
 
@@ -219,16 +219,16 @@ async fn settings_come_from_flag_variable_and_file_in_that_order_and_secrets_are
 async fn the_demo_world_is_made_once_and_its_requests_work_as_printed() {
     let place = Place::fresh();
     let server = place.serve(&["--demo"]).await;
-    let events = files::events(place.data());
+    let events = place.events();
     assert!(!events.is_empty());
     let reader = server.reader();
     assert!(reader.get("/api/v1/books").await.expect(200)["total"].as_u64().unwrap() >= 2);
     reader.start("123e4567-e89b-12d3-a456-426614174000".parse().unwrap(), 0).await;
-    let events = files::events(place.data()).len();
+    let events = place.events().len();
     assert!(server.stop().await.status.success());
 
     let server = place.serve(&["--demo"]).await;
-    assert_eq!(files::events(place.data()).len(), events, "a second start adds nothing");
+    assert_eq!(place.events().len(), events, "a second start adds nothing");
     let printed = eventually("it prints its requests", async || {
         let said = server.said();
         said.contains("/docs\n").then_some(said)
@@ -278,7 +278,7 @@ async fn read_models_that_were_deleted_are_built_again() {
     }
     let before = reader.history().await;
     let place = server.stop().await.place;
-    files::delete_read_models(place.data());
+    place.delete_read_models();
     let server = place.serve(&[]).await;
     let reader = server.reader_called(reader.id);
     assert_eq!(reader.history().await, before);

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 
 use crate::support::chance::Chance;
+use crate::support::stored::assert_gapless;
 use crate::support::till::{CANCEL, HISTORY, SYNC, Shop, at_till};
-use crate::support::{Caller, Place, Server, files};
+use crate::support::{Caller, Place, Server};
 
 const STEPS: usize = 300;
 /// Articles of each shop.
@@ -158,8 +159,8 @@ async fn two_shops_are_at_any_time_what_a_plain_model_of_them_says() {
     }
     let stopped = world.server.take().unwrap().stop().await;
     assert!(stopped.status.success(), "{}", stopped.log);
-    files::assert_gapless(&files::events(stopped.place.data()));
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    assert_gapless(&stopped.place.events());
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 impl World {

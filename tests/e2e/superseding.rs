@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::files::{self, Logged};
+use crate::support::stored::{Logged, assert_gapless};
 use crate::support::{Caller, Server};
 
 /// The events of a reader's stream.
 fn of(server: &Server, reader: &Caller) -> Vec<Logged> {
     let stream = format!("reader-{}", reader.id);
-    files::events(server.place().data()).into_iter().filter(|event| event.stream == stream).collect()
+    server.place().events().into_iter().filter(|event| event.stream == stream).collect()
 }
 
 #[tokio::test]
@@ -177,5 +177,5 @@ async fn of_many_parallel_ends_one_ends_the_session_and_updates_come_before_it_o
     assert_eq!(kinds.iter().filter(|kind| **kind == "ReadingSessionUpdated").count(), updated);
     assert_eq!(kinds.last(), Some(&"ReadingSessionEnded"));
     assert_eq!(kinds.len(), updated + 2);
-    files::assert_gapless(&files::events(server.place().data()));
+    assert_gapless(&server.place().events());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Server, eventually, files};
+use crate::support::{Server, eventually};
 
 const QUICK: &[&str] = &["--session-idle", "1s", "--session-sweep", "200ms"];
 
@@ -16,7 +16,7 @@ async fn a_session_that_is_left_ends_at_its_last_sign_of_life() {
     eventually("both end", async || (reader.active().await.is_null() && silent.active().await.is_null()).then_some(()))
         .await;
 
-    let events = files::events(server.place().data());
+    let events = server.place().events();
     let updated = events.iter().find(|event| event.kind == "ReadingSessionUpdated").unwrap();
     let ended = reader.history().await["sessions"][0].clone();
     assert_eq!((&ended["end_position"], &ended["is_active"]), (&json!(30), &json!(false)));

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::support::Server;
 use crate::support::till::{
     CANCEL, EARPHONES, HISTORY, PHONE, SYNC, Shop, at_till, codes, line, sale, sync, usual_shop,
 };
-use crate::support::{Server, files};
 
 fn events(server: &Server) -> usize {
-    files::events(server.place().data()).len()
+    server.place().events().len()
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_sale_is_taken_back_from_the_day_it_was_counted_in_also_when_the_zone_
         assert_eq!(shown["statistiques"], json!({ "total_ventes": 0, "chiffre_affaires": "0.00" }), "{day}");
     }
     let stopped = server.stop().await;
-    files::assert_read_models_equal_a_rebuild(stopped.place.data()).await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
 }
 
 #[tokio::test]

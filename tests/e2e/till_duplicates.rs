@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::Server;
 use crate::support::chance::Chance;
 use crate::support::till::{
     CANCEL, EARPHONES, HISTORY, PHONE, SERIAL, SYNC, Shop, at_till, codes, line, sale, sync, usual_shop,
 };
-use crate::support::{Server, files};
 
 fn events(server: &Server) -> usize {
-    files::events(server.place().data()).len()
+    server.place().events().len()
 }
 
 /// Each error of the batch is a repetition that shows the sale which was recorded first.
@@ -344,5 +344,5 @@ async fn a_batch_sent_again_after_a_kill_in_the_middle_moves_the_stock_once() {
     }
     shop.on(server.as_ref().unwrap()).assert_adds_up().await;
     assert!(server.unwrap().stop().await.status.success());
-    files::assert_read_models_equal_a_rebuild(place.data()).await;
+    place.assert_read_models_equal_a_rebuild().await;
 }

@@ -4,10 +4,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::till::{EARPHONES, HISTORY, PHONE, SYNC, Shop, codes, line, sale, sync, usual_shop};
-use crate::support::{Caller, Server, files};
+use crate::support::{Caller, Server};
 
 fn events(server: &Server) -> usize {
-    files::events(server.place().data()).len()
+    server.place().events().len()
 }
 
 fn in_minutes(minutes: i64) -> String {
@@ -255,7 +255,7 @@ async fn a_date_is_kept_unless_it_is_more_than_half_an_hour_ahead() {
         let time: DateTime<Utc> = time.as_str().unwrap().parse().unwrap();
         time >= began - TimeDelta::milliseconds(1) && time <= ended
     };
-    let logged = files::events(server.place().data());
+    let logged = server.place().events();
     let movements = shop.movements(PHONE).await;
     let shown = till.get(HISTORY).await.expect(200);
     for (number, sent, expected, replaced) in cases {

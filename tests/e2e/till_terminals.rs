@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::support::Server;
 use crate::support::till::{CANCEL, HISTORY, PHONE, SERIAL, SYNC, Shop, at_till, codes, sale, sync, usual_shop};
-use crate::support::{Server, files};
 
 #[tokio::test]
 async fn a_terminal_sells_for_the_shop_it_is_active_in_at_that_time() {
@@ -68,7 +68,7 @@ async fn a_key_is_asked_for_on_every_route_and_told_nowhere() {
     assert!(answered.contains("V-1") && !answered.contains("sesame"));
     let stopped = server.stop().await;
     assert!(stopped.log.contains("ventes/sync") && !stopped.log.contains("sesame"), "{}", stopped.log);
-    assert!(!files::any_holds(stopped.place.data(), b"sesame"));
+    assert!(!stopped.place.holds_anywhere("sesame"));
 }
 
 #[tokio::test]

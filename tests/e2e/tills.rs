@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::support::Server;
 use crate::support::till::{EARPHONES, HISTORY, PHONE, SYNC, at_till, codes, line, sale, sync, usual_shop};
-use crate::support::{Server, files};
 
 const DOCUMENTED: &str = r#"[
   {
@@ -24,7 +24,7 @@ const DOCUMENTED: &str = r#"[
 ]"#;
 
 fn events(server: &Server) -> usize {
-    files::events(server.place().data()).len()
+    server.place().events().len()
 }
 
 #[tokio::test]

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Caller, Reply, Server, files};
+use crate::support::{Caller, Reply, Server};
 
 const START: &str = "/api/v1/reading-sessions/start";
 const ACTIVE: &str = "/api/v1/reading-sessions/active";
 
 fn events(server: &Server) -> usize {
-    files::events(server.place().data()).len()
+    server.place().events().len()
 }
 
 /// What a repeated request has to be answered: everything but what belongs to the one request.
@@ -283,7 +283,7 @@ async fn a_request_id_is_taken_or_made_and_stored_as_the_correlation_id() {
         let answered = reply.header("x-request-id");
         assert_eq!(Some(answered) == sent, taken, "{sent:?}");
         assert!(taken || answered.parse::<Uuid>().is_ok(), "{answered}");
-        let last = files::events(server.place().data()).pop().unwrap();
+        let last = server.place().events().pop().unwrap();
         assert_eq!(last.metadata["correlation_id"], answered);
     }
     let refused = reader.with("x-request-id", "mine").get("/api/v1/books?page=0").await;

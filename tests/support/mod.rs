@@ -1,19 +1,23 @@
-//! The rig of the end-to-end tests: the real binary on a folder of its own, callers with tokens, and what the files
-//! say once nobody writes them.
+//! The rig of the end-to-end tests: the real binary on a place of its own, on either engine; callers with tokens; and
+//! what is stored, read past the server.
 
 pub mod caller;
 pub mod chance;
 pub mod database;
-pub mod files;
-#[expect(dead_code, clippy::expect_used, reason = "the tests of the engines need more of it, and meant it")]
+pub mod engine;
+pub mod meddle;
+pub mod place;
+#[expect(dead_code, clippy::expect_used, reason = "other tests do more with a server, and fail more loudly")]
 pub mod postgres;
 pub mod server;
+pub mod stored;
 pub mod till;
 pub mod wire;
 pub mod world;
 
 pub use caller::{Caller, Reply};
-pub use server::{Place, Server};
+pub use place::Place;
+pub use server::Server;
 
 use std::time::{Duration, Instant};
 

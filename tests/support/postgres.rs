@@ -78,7 +78,8 @@ fn user() -> Option<(u32, u32)> {
     Some((fields.next().unwrap(), fields.next().unwrap()))
 }
 
-fn as_user(name: &str) -> Command {
+/// One of PostgreSQL's programs, run as somebody who may.
+pub fn as_user(name: &str) -> Command {
     let mut command = Command::new(program(name));
     if let Some((uid, gid)) = user() {
         command.uid(uid).gid(gid);
@@ -143,7 +144,7 @@ impl Server {
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
-            "max_connections=200",
+            "max_connections=500",
             "shared_buffers=64MB",
             "max_wal_size=256MB",
             "fsync=on",

@@ -2,28 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::caller::Caller;
-use super::database::KEY;
-use super::{PATIENCE, eventually};
-
-/// A data folder, and where its settings file would be.
-#[derive(Clone)]
-pub struct Place {
-    folder: Arc<TempDir>,
-    data: PathBuf,
-    /// What takes the data folder's place.
-    database: Option<String>,
-}
+use super::{PATIENCE, Place, eventually};
 
 /// A running server. Dropping it kills the process.
 pub struct Server {
@@ -41,96 +29,6 @@ pub struct Stopped {
     pub place: Place,
 }
 
-impl Place {
-    pub fn fresh() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        Self { folder: Arc::new(folder), data, database: None }
-    }
-
-    /// A place without data: everything is in the database at `url`.
-    pub fn on_database(url: &str) -> Self {
-        Self { database: Some(url.to_owned()), ..Self::fresh() }
-    }
-
-    /// A place whose data lies on a disk that the test has made.
-    pub fn with_data(data: &Path) -> Self {
-        Self { data: data.to_owned(), ..Self::fresh() }
-    }
-
-    pub fn data(&self) -> &Path {
-        &self.data
-    }
-
-    /// The folder that commands run in.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A file beside the data, in the folder that the server runs in.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
-    /// `daybook` with these arguments, on this place.
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.bare(args);
-        match &self.database {
-            Some(url) => command.env("DAYBOOK_DATABASE_URL", url).env("DAYBOOK_JWT_SECRET", KEY),
-            None => command.args(["--data".as_ref(), self.data.as_os_str()]),
-        };
-        command
-    }
-
-    /// `daybook` with these arguments, which say themselves where anything is, and with nothing of the test's own
-    /// environment that it would read.
-    pub fn bare(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
-        let own = std::env::vars_os().map(|(name, _)| name);
-        for name in own.filter(|name| name.to_string_lossy().starts_with("DAYBOOK_")) {
-            command.env_remove(name);
-        }
-        command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(self.folder.path()).args(args);
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Runs `daybook` to its end.
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    pub async fn serve(&self, args: &[&str]) -> Server {
-        self.serve_command(self.command(&[&["serve", "--listen", "127.0.0.1:0"], args].concat())).await
-    }
-
-    pub async fn serve_command(&self, command: Command) -> Server {
-        let server = self.start(command);
-        let anybody = server.stranger();
-        eventually("the server is ready", async || (anybody.get("/readyz").await.status == 200).then_some(())).await;
-        server
-    }
-
-    /// A server that listens, and may never be ready.
-    pub fn serve_unready(&self) -> Server {
-        self.start(self.command(&["serve", "--listen", "127.0.0.1:0"]))
-    }
-
-    /// The server that `command` is, once it listens.
-    pub fn start(&self, mut command: Command) -> Server {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (said, addresses) = Said::listen(&mut child);
-        let address = addresses.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            let _ = child.kill();
-            panic!("the server did not start: {}", said.text())
-        });
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
-        Server { child, place: self.clone(), address, said, client }
-    }
-}
-
 impl Server {
     /// On a fresh place, with the defaults.
     pub async fn start() -> Self {
@@ -139,6 +37,18 @@ impl Server {
 
     pub async fn start_with(args: &[&str]) -> Self {
         Place::fresh().serve(args).await
+    }
+
+    /// Runs `command`, which serves `place`.
+    pub(super) fn run(place: &Place, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, addresses) = Said::listen(&mut child);
+        let address = addresses.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("the server did not start: {}", said.text())
+        });
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
+        Self { child, place: place.clone(), address, said, client }
     }
 
     pub fn place(&self) -> &Place {
@@ -201,10 +111,7 @@ impl Server {
 
     /// The key that the server signs with.
     pub fn key(&self) -> Vec<u8> {
-        if self.place.database.is_some() {
-            return KEY.into();
-        }
-        std::fs::read(self.place.data.join("jwt.key")).unwrap()
+        self.place.key()
     }
 
     pub fn signal(&self, signal: Signal) {
