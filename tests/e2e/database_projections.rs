@@ -21,7 +21,7 @@ async fn read_models_in_a_database_are_looked_at_and_built_anew_with_and_without
     }
     server.stopped().await;
     let sql = "UPDATE daybook_models.books SET title = 'Another' WHERE title LIKE '%quoted%'";
-    database.sql(sql).unwrap();
+    database.sql(sql);
     let output = place.run(&["projections", "verify", "library"]);
     assert!(complaint(&output, 1).contains("daybook projections rebuild"), "{output:?}");
     output_of(&place.run(&["projections", "rebuild", "library"]));

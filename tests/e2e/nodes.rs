@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
 use crate::support::database::Database;
+use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
 use crate::support::{Caller, PATIENCE, Place, Server, eventually};
 
 /// Nodes that are ready, or nothing where there is no PostgreSQL.
