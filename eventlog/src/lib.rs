@@ -22,6 +22,7 @@ mod repository;
 mod sqlite;
 mod stream;
 mod subscription;
+mod tries;
 mod verification;
 
 use self::log::Snapshot;
@@ -39,10 +40,11 @@ pub use self::{
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     postgres::{Migrated, PostgresOptions, ServerError, is_away, migrate},
-    repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
         backup, lock_folder, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
+    tries::{TRIES_MAX, Tries},
 };

@@ -139,8 +139,8 @@ async fn a_file_is_only_replaced_when_that_was_asked_for() {
     assert!(complaint(&place.run(&["log", "export", "--out", ".", "--force"]), 2).contains("no file"));
     complaint(&place.run(&["log", "export", "--out", "no/such/folder"]), 1);
     let nowhere = Place::fresh();
-    assert!(complaint(&nowhere.run(&["log", "export"]), 1).contains("--data"));
-    assert!(!nowhere.data().exists());
+    assert!(complaint(&nowhere.run(&["log", "export"]), 1).contains(nowhere.words_for_no_log()));
+    assert!(nowhere.is_untouched());
 }
 
 #[tokio::test]

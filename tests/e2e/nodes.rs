@@ -40,7 +40,7 @@ async fn what_a_node_has_written_is_read_on_every_other() {
         let event = analyst.get(&format!("/api/v1/log/events/{}", ended.position())).await.expect(200);
         assert_eq!(event["type"], "ReadingSessionEnded");
         let head = analyst.with("daybook-after", &ended.position().to_string()).get("/api/v1/log/head").await;
-        assert_eq!(head.expect(200)["position"], ended.position());
+        assert_eq!(head.expect(200)["head"], ended.position());
     }
 }
 

@@ -1,11 +1,15 @@
 //! Projections on the command line: listed, verified, rebuilt, given up and resumed, on a data folder.
 
 use crate::projections::{NAMES, busy_shop, settled, write_nonsense};
+use crate::support::engine::is_embedded_only;
 use crate::support::till::{PHONE, usual_shop};
 use crate::support::{Place, Server};
 
 #[tokio::test]
 async fn the_command_line_resumes_what_stopped_and_gives_up_what_was_being_rebuilt() {
+    if is_embedded_only("read models in a database are looked at through a node") {
+        return;
+    }
     let server = Server::start().await;
     let (shop, _) = usual_shop(&server).await;
     shop.movements(PHONE).await;
@@ -32,6 +36,9 @@ fn run(place: &Place, args: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn the_command_line_lists_verifies_and_rebuilds() {
+    if is_embedded_only("read models in a database are looked at through a node") {
+        return;
+    }
     let server = Server::start().await;
     let (shop, _) = busy_shop(&server, 2).await;
     settled(&shop.admin).await;

@@ -32,6 +32,31 @@ impl Place {
         }
     }
 
+    /// Whether no command has made anything here.
+    pub fn is_untouched(&self) -> bool {
+        match self.database() {
+            Some(database) => database.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'") == "0",
+            None => !self.data().exists(),
+        }
+    }
+
+    /// Whether there is no log here, nor any part of one.
+    pub fn has_no_log(&self) -> bool {
+        match self.database() {
+            Some(_) => self.is_untouched(),
+            None => {
+                std::fs::read_dir(self.data())
+                    .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == "daybook.lock"))
+                    || self.is_untouched()
+            }
+        }
+    }
+
+    /// How a command says that there is no log here.
+    pub fn words_for_no_log(&self) -> &'static str {
+        if self.database().is_some() { "holds no log" } else { "there is no log in" }
+    }
+
     /// Writes so many events with so much data into a log that nobody serves: of the type `Filled`, in streams of the
     /// category `test`, which no projection looks at.
     pub async fn fill(&self, events: usize, bytes: usize) {
