@@ -51,8 +51,11 @@ SELECT coalesce(s.name, 'stream number ' || v.stream_id) FROM (
 impl ReadPool {
     /// Many may ask at the same time, at each request: who comes while a question is on its way shares the next one.
     pub(crate) async fn stored_head(&self) -> Result<Position, ReadError> {
-        let came = Instant::now();
-        let mut last = self.last_head.lock().await;
+        let (came, patience) = (Instant::now(), self.connector.patience);
+        let mut last = match tokio::time::timeout(patience, self.last_head.lock()).await {
+            Ok(last) => last,
+            Err(_) => return Err(StatementError::NoAnswer(patience.as_millis()).into_read()),
+        };
         if let Some((asked, head)) = &*last
             && *asked >= came
         {
