@@ -63,14 +63,22 @@ impl App {
         }
     }
 
+    /// The last position that any node has answered.
+    ///
+    /// # Errors
+    /// 503 when the database is away.
+    pub async fn head(&self) -> Result<Position, Problem> {
+        // Where several nodes write, this one may not have heard yet of what another has answered.
+        self.log.stored_head().await.map_err(log_unread)
+    }
+
     /// Waits until these read models show every write that was answered before now, and `after`, if the caller named
     /// a position: what has been answered can be read, by anyone.
     ///
     /// # Errors
     /// 503 when the read models are too far behind.
     pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
-        // Where several nodes write, this one may not have heard yet of what another has answered.
-        let head = self.log.stored_head().await.map_err(log_unread)?;
+        let head = self.head().await?;
         self.reached(projections, head.max(after.unwrap_or(Position::START))).await
     }
 
@@ -80,8 +88,7 @@ impl App {
     /// # Errors
     /// 503 when it does not in time.
     pub async fn logged(&self, after: Option<Position>) -> Result<(), Problem> {
-        let stored = self.log.stored_head().await.map_err(log_unread)?;
-        let after = stored.max(after.unwrap_or(Position::START));
+        let after = self.head().await?.max(after.unwrap_or(Position::START));
         let mut head = self.log.watch_head();
         let reached = tokio::time::timeout(PATIENCE, head.wait_for(|head| *head >= after)).await;
         match reached {

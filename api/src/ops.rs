@@ -15,6 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::App;
 use crate::observability::Metrics;
 
+/// How long the log may take to say whether it is there: whoever asks does not wait for long either.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What these routes look at.
 #[derive(Clone)]
 pub struct Ops {
@@ -77,15 +80,19 @@ pub struct LogReadiness {
 
 impl LogReadiness {
     async fn of(log: &Log) -> Self {
+        let looked = tokio::time::timeout(PATIENCE, Self::obstacle(log)).await;
+        let reason = looked.unwrap_or(Some("the log does not answer in time"));
+        Self { writable: reason.is_none(), reason, head: log.head().get(), queued: log.queued() }
+    }
+
+    async fn obstacle(log: &Log) -> Option<&'static str> {
         // A database that nobody has asked for anything may be away without anybody's knowing.
-        let reason = match log.stored_head().await {
-            Ok(_) => None,
+        match log.stored_head().await {
+            Ok(_) if log.is_writable().await => None,
+            Ok(_) => Some("the log cannot be written"),
             Err(ReadError::Unavailable(_)) => Some("the database is not reachable"),
             Err(_) => Some("the log cannot be read"),
-        };
-        let writable = reason.is_none() && log.is_writable().await;
-        let reason = reason.or((!writable).then_some("the log cannot be written"));
-        Self { writable, reason, head: log.head().get(), queued: log.queued() }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, migrate};
-use daybook_projections::{PostgresModelsOptions, ReadModels};
+use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::settings::Settings;
 
@@ -45,6 +45,18 @@ impl Store {
         Ok(Self { log, models })
     }
 
+    /// Opens both beside whoever writes them, and makes nothing. On a server that is also how rebuilds are asked for.
+    pub(crate) async fn open_beside(settings: &Settings) -> Result<Self, Failed> {
+        let Some(url) = &settings.database_url else {
+            let log = Log::open_to_read(&settings.data).await?;
+            let models = ReadModels::open_to_read(&settings.data).await?;
+            return Ok(Self { log, models });
+        };
+        let log = Log::connect(&PostgresOptions { migrate: false, ..PostgresOptions::new(url.expose()) }).await?;
+        let models = PostgresModelsOptions { make: false, ..PostgresModelsOptions::new(url.expose()) };
+        Ok(Self { log, models: ReadModels::connect(&models).await? })
+    }
+
     /// Whether [`open`](Self::open) would go through. A database is only looked at, and not waited for.
     pub(crate) async fn check(settings: &Settings) -> Result<(), Failed> {
         let Some(url) = &settings.database_url else {
@@ -57,6 +69,12 @@ impl Store {
             Err(OpenError::Server(error @ ServerError::NotMigrated { .. })) => {
                 tracing::info!("{error}; the start does that");
             }
+            Err(error) => return Err(error.into()),
+        }
+        let models = PostgresModelsOptions { make: false, ..PostgresModelsOptions::new(url.expose()) };
+        match ReadModels::connect(&models).await {
+            Ok(models) => models.close().await,
+            Err(ReadModelsError::Missing(_)) => tracing::info!("there are no read models yet; the start makes them"),
             Err(error) => return Err(error.into()),
         }
         Ok(())

@@ -53,6 +53,17 @@ impl Engine {
         }
     }
 
+    /// Streams whose versions are not those from 0 on without a gap, by name, at most `limit` of them.
+    pub(crate) async fn broken_streams(&self, limit: u32) -> Result<Vec<StreamId>, ReadError> {
+        match self {
+            // Its own verification looks closer.
+            Self::Sqlite(_) => Ok(Vec::new()),
+            Self::Postgres(postgres) => {
+                postgres.read(move |pool| async move { pool.broken_streams(limit).await }).await
+            }
+        }
+    }
+
     pub(crate) fn head(&self) -> &watch::Receiver<Position> {
         match self {
             Self::Sqlite(sqlite) => &sqlite.head,

@@ -11,6 +11,7 @@ mod checksum;
 mod engine;
 mod event;
 mod filter;
+mod finding;
 mod import;
 mod line;
 mod log;
@@ -21,6 +22,8 @@ mod repository;
 mod sqlite;
 mod stream;
 mod subscription;
+mod tries;
+mod verification;
 
 use self::log::Snapshot;
 pub use self::{
@@ -31,15 +34,17 @@ pub use self::{
     },
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,
+    finding::{Damage, Finding},
     import::{ImportError, ImportRefusal},
     line::{LineEncoder, LineError},
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     postgres::{Migrated, PostgresOptions, ServerError, is_away, migrate},
-    repository::{CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
-        BackupError, Damage, Finding, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified,
-        VerifyError, backup, lock_folder, restore, verify, verify_file,
+        BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
+        backup, lock_folder, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
+    tries::{TRIES_MAX, Tries},
 };

@@ -419,6 +419,11 @@ impl Log {
         self.watch_head().wait_for(|head| *head >= position).await.map(drop).map_err(|_| ReadError::Closed)
     }
 
+    /// Streams without all of their versions, at most `limit` of them.
+    pub(crate) async fn broken_streams(&self, limit: u32) -> Result<Vec<StreamId>, ReadError> {
+        self.engine.broken_streams(limit).await
+    }
+
     /// The kept copy of a stream's state.
     pub(crate) async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
         self.engine.snapshot(stream.clone()).await

@@ -13,11 +13,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::{
     Answer, Append, AppendError, AppendOutcome, Appended, Direction, EventRef, ExpectedVersion, KeyLookup, Log,
     Metadata, NewEvent, Position, ReadError, Remember, RequestKey, Snapshot, StoredAnswer, StreamAppend, StreamId,
-    Version,
+    Tries, Version,
 };
 
-/// How often a decision is made anew after another writer was faster.
-pub const CONFLICT_RETRIES_MAX: usize = 8;
 /// After so many events of a stream its state is kept again.
 const SNAPSHOT_EVERY_EVENTS: u64 = 10_000;
 
@@ -138,7 +136,8 @@ where
         }
         let answer = Arc::new(answer);
         let mut locked = self.hold(stream).await;
-        for _ in 0..=CONFLICT_RETRIES_MAX {
+        let mut tries = Tries::default();
+        while tries.next().await {
             if !locked.loaded.is_fresh {
                 locked.catch_up().await?;
             }

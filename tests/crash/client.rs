@@ -1,4 +1,4 @@
-//! A reader who goes on, whatever happens to the server.
+//! A reader who goes on, whatever happens to the servers.
 
 use std::sync::Arc;
 
@@ -37,41 +37,51 @@ pub struct Client {
     book: Option<Uuid>,
     session: Option<Value>,
     unanswered: Option<Request>,
+    /// What has been written is not known for certain.
+    is_unsure: bool,
 }
 
 impl Client {
     pub fn new(chance: Chance) -> Self {
-        Self { id: Uuid::new_v4(), chance, book: None, session: None, unanswered: None }
+        Self { id: Uuid::new_v4(), chance, book: None, session: None, unanswered: None, is_unsure: true }
     }
 
     /// Sends one write after the other until the server is gone; each answer adds a permit.
     pub async fn work_until_the_end(mut self, reader: Caller, answered: Arc<Semaphore>) -> (Self, Vec<Acknowledged>) {
         let mut seen = Vec::new();
-        // What the last kill left open is looked up, or asked again.
-        if let Ok(active) = send(&reader, Method::GET, "/api/v1/reading-sessions/active", "").await {
-            let active = active.expect(200);
-            self.session = (!active.is_null()).then_some(active);
-        }
-        loop {
-            let request = self.unanswered.take().filter(|request| request.keyed).unwrap_or_else(|| self.next());
-            let mut caller = reader.with("x-request-id", &request.id);
-            if request.keyed {
-                caller = caller.with("idempotency-key", &request.id);
-            }
-            let Ok(reply) = send(&caller, request.method.clone(), &request.path, &request.body.to_string()).await
-            else {
-                self.unanswered = Some(request);
-                return (self, seen);
-            };
-            self.learn(&request, &reply);
-            seen.push(Acknowledged {
-                position: reply.position(),
-                request: request.id,
-                kind: request.kind,
-                fields: request.fields,
-            });
+        while let Some(acknowledged) = self.step(&reader).await {
+            seen.push(acknowledged);
             answered.add_permits(1);
         }
+        (self, seen)
+    }
+
+    /// Sends the next write, or the last one once more when it was not answered; `None` when there was no answer, or
+    /// one that says to try again later.
+    pub async fn step(&mut self, reader: &Caller) -> Option<Acknowledged> {
+        if self.is_unsure {
+            // What was left open is looked up; whether it counts yet is up to whoever wrote it.
+            let active = send(reader, Method::GET, "/api/v1/reading-sessions/active", "").await?.expect(200);
+            self.session = (!active.is_null()).then_some(active);
+        }
+        let request = self.unanswered.take().filter(|request| request.keyed).unwrap_or_else(|| self.next());
+        let mut caller = reader.with("x-request-id", &request.id);
+        if request.keyed {
+            caller = caller.with("idempotency-key", &request.id);
+        }
+        let sent = send(&caller, request.method.clone(), &request.path, &request.body.to_string()).await;
+        let Some(reply) = sent else {
+            (self.unanswered, self.is_unsure) = (Some(request), true);
+            return None;
+        };
+        if self.is_unsure && [400, 404, 409].contains(&reply.status) {
+            // It was meant for what was there before the unanswered write.
+            return None;
+        }
+        self.learn(&request, &reply);
+        self.is_unsure = false;
+        let position = reply.position();
+        Some(Acknowledged { position, request: request.id, kind: request.kind, fields: request.fields })
     }
 
     fn next(&mut self) -> Request {
@@ -132,7 +142,14 @@ impl Client {
     }
 }
 
-async fn send(caller: &Caller, method: Method, path: &str, body: &str) -> reqwest::Result<Reply> {
+/// An answer, unless the server is gone, or says that it cannot answer now.
+async fn send(caller: &Caller, method: Method, path: &str, body: &str) -> Option<Reply> {
     let content_type = (method != Method::GET).then_some("application/json");
-    caller.try_send(method, path, content_type, body).await
+    let reply = caller.try_send(method, path, content_type, body).await.ok()?;
+    if reply.status == 503 {
+        reply.problem(503);
+        assert!(reply.header("retry-after").parse::<u64>().unwrap() > 0, "{reply:?}");
+        return None;
+    }
+    Some(reply)
 }

@@ -9,6 +9,7 @@
 #![expect(dead_code, reason = "the rig serves other tests, too")]
 
 mod client;
+mod nodes;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::{Child, Output, Stdio};
 
+use daybook_eventlog::{Append, ExpectedVersion, NewEvent, StreamId};
+use uuid::Uuid;
+
 use crate::log_export::{complaint, export, exported_in};
 use crate::support::database::Database;
 use crate::support::{Place, eventually, world};
@@ -46,6 +49,9 @@ async fn a_copy_to_a_database_and_back_and_on_is_the_same_log() {
     assert!(told.contains(&format!("compared: both have {anchor}")), "{told}");
     assert_eq!(head(&one.place()), head(&place));
     assert_eq!(export(&one.place(), &[]), original);
+    let verified = one.place().run(&["log", "verify", "--expect", &anchor]);
+    let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(told.contains(&format!("verified {count} events, {anchor} among them: nothing is wrong")), "{verified:?}");
 
     copied(&one.url(), &two.url());
     let (back, further) = (Place::embedded(), Place::embedded());
@@ -187,4 +193,53 @@ async fn lines_are_imported_into_a_database_whole_or_not_at_all() {
     let (_other, text) = exported_in(Place::embedded()).await;
     assert!(complaint(&import("other.ndjson", &text), 1).contains("has other events"));
     assert_eq!(export(&database.place(), &[]), original);
+}
+
+#[tokio::test]
+async fn a_database_that_was_changed_past_daybook_is_found_out() {
+    let Some(database) = Database::fresh() else { return };
+    let source = Place::embedded();
+    source.fill(30, 10).await;
+    copied(folder(&source), &database.url());
+    database.sql(
+        "ALTER TABLE daybook.events DISABLE TRIGGER ALL; UPDATE daybook.events SET data = '{}' WHERE position = 7",
+    );
+    let verified = database.place().run(&["log", "verify"]);
+    assert_eq!(verified.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(told.starts_with("position 7 (stream test-0, version 6): the event does not fit its checksum"), "{told}");
+
+    // What it holds is copied as it stands, and the ends tell that it is not what was written.
+    let target = Place::embedded();
+    let said = complaint(&copy(&database.url(), folder(&target)), 1);
+    assert!(said.contains("the copy ends with 30:") && said.contains("daybook log verify"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_others_write_to_is_left_whole() {
+    let Some(database) = Database::fresh() else { return };
+    let source = Place::embedded();
+    source.fill(150_000, 100).await;
+    let node = database.place().log().await;
+    let other = || NewEvent {
+        id: Uuid::now_v7(),
+        event_type: "Other".into(),
+        schema_version: 1,
+        data: "{}".to_owned(),
+        metadata: "{}".into(),
+        occurred_at: chrono::Utc::now(),
+    };
+    let (from, to) = (folder(&source).to_owned(), database.url());
+    let copying = tokio::task::spawn_blocking(move || copy(&from, &to));
+    eventually("some of it is written", async || (node.head().get() > 0).then_some(())).await;
+    let append = Append::to(StreamId::new("other-1"), ExpectedVersion::Any, vec![other()]);
+    node.append(append).await.unwrap();
+    let said = complaint(&copying.await.unwrap(), 1);
+    assert!(said.contains("somebody else writes to postgres://"), "{said}");
+
+    assert!(database.place().run(&["log", "verify"]).status.success());
+    assert!(node.head().get() < 150_000);
+    let said = complaint(&copy(folder(&source), &database.url()), 1);
+    assert!(said.contains("holds another log") && said.contains("nothing was written"), "{said}");
+    node.close().await;
 }

@@ -14,6 +14,7 @@ mod audit;
 mod batch;
 mod conventions;
 mod database_away;
+mod database_projections;
 mod database_start;
 mod engines;
 mod full_disk;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use daybook_domain::decider::Decider as _;
 use daybook_domain::registry::{self, RegistryCommand, RegistryDecider, RegistryEvent, RegistryRejection};
 use daybook_domain::shop::{self, ShopCommand, ShopDecider, ShopId, ShopRejection};
-use daybook_eventlog::{Answer, AppendError, CONFLICT_RETRIES_MAX, Cause, Decided, ExecuteError, Executed, StreamId};
+use daybook_eventlog::{Answer, AppendError, Cause, Decided, ExecuteError, Executed, StreamId, Tries};
 
 use super::refusal;
 use super::values::ID_MAX;
@@ -106,7 +106,8 @@ where
     if let Some(executed) = answered().await? {
         return Ok(executed);
     }
-    for _ in 0..=CONFLICT_RETRIES_MAX {
+    let mut tries = Tries::default();
+    while tries.next().await {
         match attempt().await {
             Ok(executed) => return Ok(executed),
             Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}

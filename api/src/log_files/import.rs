@@ -5,12 +5,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
 };
 
 use clap::Args;
 use daybook_eventlog::{Anchor, ImportError, LOG_FILE, Log, lock_folder};
 use daybook_projections::READ_MODELS_FOLDER;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::runtime::Handle;
 
 use super::{
     Failed, Place,
@@ -72,8 +74,8 @@ async fn into_folder(
     let _lock = lock_folder(folder)?;
     // Nobody else writes from here on; before, somebody may have.
     refuse_events(place).await?;
-    let stage = Stage::make(folder)?;
-    let filled = fill(&stage.path, batches, progress).await?;
+    let stage = Arc::new(Stage::make(folder)?);
+    let filled = fill(open_in(&stage.path, &stage).await?, batches, progress).await?;
     stage.take_place()?;
     Ok(filled)
 }
@@ -85,8 +87,8 @@ async fn into_database(
     batches: impl Stream<Item = Result<Batch, SourceError>>,
     progress: &Progress,
 ) -> Result<(Anchor, u64), Failed> {
-    let stage = tempfile::tempdir()?;
-    let (anchor, bytes) = fill(stage.path(), batches, progress).await?;
+    let stage = Arc::new(tempfile::tempdir()?);
+    let (anchor, bytes) = fill(open_in(stage.path(), &stage).await?, batches, progress).await?;
     progress.end();
     let (made, target) = (Log::open_to_read(stage.path()).await?, place.open_to_fill().await?);
     let (copied, there) = (copy(&made, &target).await, target.place());
@@ -117,13 +119,21 @@ async fn refuse_events(place: &Place) -> Result<(), Failed> {
     Err(format!("the log in {folder} has {head} events: import into another folder, with --data").into())
 }
 
-/// Writes all events into a new log in `folder`; answers the last one, and how many bytes their lines were.
+/// Makes the log in `folder`, which `stage` removes when it goes. Whoever is stopped in the middle of it does not take
+/// the folder away before it is over, or it would come back.
+async fn open_in<S: Send + Sync + 'static>(folder: &Path, stage: &Arc<S>) -> Result<Log, Failed> {
+    let (folder, stage, runtime) = (folder.to_owned(), Arc::clone(stage), Handle::current());
+    let open = tokio::task::spawn_blocking(move || (runtime.block_on(Log::open(&folder)), stage));
+    let (log, _stage) = open.await?;
+    Ok(log?)
+}
+
+/// Writes all events into a new log; answers the last one, and how many bytes their lines were.
 async fn fill(
-    folder: &Path,
+    log: Log,
     batches: impl Stream<Item = Result<Batch, SourceError>>,
     progress: &Progress,
 ) -> Result<(Anchor, u64), Failed> {
-    let log = Log::open(folder).await?;
     let written = write(&log, batches, progress).await;
     let anchor = log.anchor().await;
     log.close().await;
@@ -145,7 +155,7 @@ impl Stage {
     }
 
     /// Puts the finished log into the data folder.
-    fn take_place(self) -> Result<(), Failed> {
+    fn take_place(&self) -> Result<(), Failed> {
         let (made, place) = (self.path.join(LOG_FILE), self.folder.join(LOG_FILE));
         let wal = with_suffix(&made, "-wal");
         if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {

@@ -1,38 +1,39 @@
-//! Projections from the command line, on a data folder.
+//! Projections from the command line, on a data folder or a database.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Subcommand;
 use daybook_eventlog::{Log, OpenError, Position};
 use daybook_projections::{Projection, ProjectionState, ReadModels, Standing, Told};
 
+use crate::log_files::WrongUse;
 use crate::progress::{Progress, Unit};
-use crate::settings::SettingsArgs;
+use crate::settings::{Settings, SettingsArgs};
+use crate::store::Store;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What to do with the read models of a data folder.
+/// What to do with the read models of a data folder or a database.
 #[derive(Subcommand)]
 pub enum ProjectionsCommand {
     /// Print how far each read model is; a server may be running
     List {
-        /// Where the data folder is.
+        /// Where they are.
         #[command(flatten)]
         settings: SettingsArgs,
     },
     /// Build read models anew from the log, beside the old ones, which stay until the new ones have everything
     #[command(
-        after_help = "Examples:\n  daybook projections rebuild                all of them, with one pass over the log\n  daybook projections rebuild sales shops\n\nThe server must not be running: ask a running one by POST /api/v1/projections/NAME/rebuild.\nWhat is interrupted goes on where it was, here or at the server's next start."
+        after_help = "Examples:\n  daybook projections rebuild                all of them, with one pass over the log\n  daybook projections rebuild sales shops\n\nOn a data folder the server must not be running: ask a running one by POST /api/v1/projections/NAME/rebuild. In a\ndatabase (DAYBOOK_DATABASE_URL) the node that keeps the read models does it, or this process where none runs.\nWhat is interrupted goes on where it was, here or at the server's next start."
     )]
     Rebuild {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
-        /// Where the data folder is.
+        /// Where they are.
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -41,7 +42,7 @@ pub enum ProjectionsCommand {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
-        /// Where the data folder is.
+        /// Where they are.
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -50,19 +51,19 @@ pub enum ProjectionsCommand {
         after_help = "The server must not be running: it tries again at each start, and by POST /api/v1/projections/NAME/resume.\nEnds with 1 when one stops again, and says where."
     )]
     Resume {
-        /// Where the data folder is.
+        /// Where they are.
         #[command(flatten)]
         settings: SettingsArgs,
     },
     /// Build read models aside and compare them with the ones in place, row by row; a server may be running
     #[command(
-        after_help = "Examples:\n  daybook projections verify\n  daybook projections verify stock_ledger\n\nEnds with 1 when something differs, and says what. The fresh build needs room in the data folder."
+        after_help = "Examples:\n  daybook projections verify\n  daybook projections verify stock_ledger\n\nEnds with 1 when something differs, and says what. The fresh build needs room in the data folder, or with\na database in a temporary folder (TMPDIR)."
     )]
     Verify {
         /// Only these
         #[arg(value_name = "NAME", value_parser = known())]
         names: Vec<String>,
-        /// Where the data folder is.
+        /// Where they are.
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -76,7 +77,7 @@ impl ProjectionsCommand {
     /// Does it.
     ///
     /// # Errors
-    /// The data folder could not be used, or something was found.
+    /// They could not be used, or something was found.
     pub async fn run(self) -> Outcome {
         match self {
             Self::List { settings } => list(&settings).await,
@@ -88,21 +89,11 @@ impl ProjectionsCommand {
     }
 }
 
-/// The data folder of the settings in force.
-fn data_folder(settings: &SettingsArgs) -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
-    let settings = settings.load()?;
-    if settings.database_url.is_some() {
-        return Err("read models in a database are looked at through a node: GET /api/v1/projections".into());
-    }
-    Ok(settings.data)
-}
-
 async fn list(settings: &SettingsArgs) -> Outcome {
-    let data = data_folder(settings)?;
-    let log = Log::open_to_read(&data).await?;
-    let models = ReadModels::open_to_read(&data).await?;
+    let Store { log, models } = Store::open_beside(&settings.load()?).await?;
     let head = log.head();
     let standings = models.standings(&daybook_projections::all()).await?;
+    Store { log, models }.close().await;
     let mut out = io::stdout().lock();
     writeln!(out, "{:<20} {:>7} {:>12} {:>12}  state", "name", "version", "checkpoint", "behind")?;
     for Standing { name, version, served, building } in standings {
@@ -122,15 +113,12 @@ async fn list(settings: &SettingsArgs) -> Outcome {
 }
 
 async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = data_folder(settings)?;
-    let log = open_alone(&data).await?;
-    let models = ReadModels::open(&data).await?;
+    let Store { log, models } = open_alone(&settings.load()?).await?;
     let (told, progress) = slowest("rebuilding", log.head(), &wanted(names));
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let rebuilt = daybook_projections::rebuild(&log, &models, daybook_projections::all(), is_wanted, told).await?;
     progress.end();
-    models.close().await;
-    log.close().await;
+    Store { log, models }.close().await;
     let mut out = io::stdout().lock();
     let mut stopped = 0;
     for one in rebuilt {
@@ -146,13 +134,10 @@ async fn rebuild(settings: &SettingsArgs, names: &[String]) -> Outcome {
 }
 
 async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = data_folder(settings)?;
-    let log = open_alone(&data).await?;
-    let models = ReadModels::open(&data).await?;
+    let Store { log, models } = open_alone(&settings.load()?).await?;
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let given_up = daybook_projections::cancel(&models, &daybook_projections::all(), is_wanted).await?;
-    models.close().await;
-    log.close().await;
+    Store { log, models }.close().await;
     let mut out = io::stdout().lock();
     for name in &given_up {
         writeln!(out, "{name}: its rebuild is given up")?;
@@ -164,15 +149,17 @@ async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
 }
 
 async fn resume(settings: &SettingsArgs) -> Outcome {
-    let data = data_folder(settings)?;
-    let log = open_alone(&data).await?;
-    let models = ReadModels::open(&data).await?;
+    let settings = settings.load()?;
+    if settings.database_url.is_some() {
+        let message = "ask a node: POST /api/v1/projections/NAME/resume; the start of any node tries again, too";
+        return Err(WrongUse(message.to_owned()).into());
+    }
+    let Store { log, models } = open_alone(&settings).await?;
     let all = daybook_projections::all();
     let (told, progress) = slowest("catching up", log.head(), &all);
     let reached = daybook_projections::catch_up(&log, &models, all, told).await?;
     progress.end();
-    models.close().await;
-    log.close().await;
+    Store { log, models }.close().await;
     let mut out = io::stdout().lock();
     let mut stopped = 0;
     for status in reached.status() {
@@ -187,10 +174,14 @@ async fn resume(settings: &SettingsArgs) -> Outcome {
     if stopped > 0 { Err(format!("{stopped} projections cannot go on").into()) } else { Ok(()) }
 }
 
-/// The data folder's log, for this process alone.
-async fn open_alone(data: &std::path::Path) -> Result<Log, Box<dyn Error + Send + Sync>> {
-    match Log::open(data).await {
-        Ok(log) => Ok(log),
+/// What is in the data folder, for this process alone. What is in a database is shared: whichever node keeps the read
+/// models does what is asked, and this process where none does.
+async fn open_alone(settings: &Settings) -> Result<Store, Box<dyn Error + Send + Sync>> {
+    if settings.database_url.is_some() {
+        return Store::open_beside(settings).await;
+    }
+    match Log::open(&settings.data).await {
+        Ok(log) => Ok(Store { log, models: ReadModels::open(&settings.data).await? }),
         Err(error @ OpenError::InUse(_)) => Err(format!(
             "{error}; ask the running server: POST /api/v1/projections/NAME/rebuild, rebuild/cancel or resume"
         )
@@ -200,10 +191,12 @@ async fn open_alone(data: &std::path::Path) -> Result<Log, Box<dyn Error + Send 
 }
 
 async fn verify(settings: &SettingsArgs, names: &[String]) -> Outcome {
-    let data = data_folder(settings)?;
-    let log = Log::open_to_read(&data).await?;
-    let models = ReadModels::open_to_read(&data).await?;
-    let scratch = tempfile::Builder::new().prefix(".verify-").tempdir_in(&data)?;
+    let settings = settings.load()?;
+    let Store { log, models } = Store::open_beside(&settings).await?;
+    let scratch = match settings.database_url {
+        Some(_) => tempfile::tempdir()?,
+        None => tempfile::Builder::new().prefix(".verify-").tempdir_in(&settings.data)?,
+    };
     let (told, progress) = slowest("verifying", log.head(), &wanted(names));
     let verdicts = daybook_projections::verify(&log, &models, wanted(names), scratch.path(), told).await?;
     progress.end();

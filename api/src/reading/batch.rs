@@ -9,7 +9,7 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::instant::to_micros;
 use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
-use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Decided, ExecuteError};
+use daybook_eventlog::{AppendError, Decided, ExecuteError, Tries};
 use daybook_projections::library;
 use daybook_projections::reading::history::{self, Session};
 use serde::Serialize;
@@ -94,7 +94,8 @@ pub async fn record(
     let stream = stream(reader);
     let failed = |error| problem(error, |rejection| Problem::internal(&rejection));
     let items = Items::checked(request.body.sessions, &app, reader).await?;
-    for _ in 0..=CONFLICT_RETRIES_MAX {
+    let mut tries = Tries::default();
+    while tries.next().await {
         if let Some(executed) = app.readers.already_answered(&request.cause).await.map_err(failed)? {
             return Ok(respond(executed));
         }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::decider::Decider as _;
 use daybook_domain::shop::{CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine};
-use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Decided};
+use daybook_eventlog::{AppendError, Decided, Tries};
 use daybook_projections::shop::sales::{self, Sale};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,7 +66,8 @@ pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response
     fields.finish().map_err(|_| Refusal::invalid_cancel())?;
 
     let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
-    for _ in 0..=CONFLICT_RETRIES_MAX {
+    let mut tries = Tries::default();
+    while tries.next().await {
         if let Some(executed) = app.shops.already_answered(&cause).await.map_err(unread)? {
             return Ok(respond(executed));
         }

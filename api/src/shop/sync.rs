@@ -11,7 +11,7 @@ use daybook_domain::shop::{
     KnownSale, OpenShop, RECENT_NUMBERS_MAX, RecordSales, SaleError, SaleRecorded, SalesPlan, ShopDecider, ShopEvent,
     ShopId, generated_number, plan_sales,
 };
-use daybook_eventlog::{AppendError, CONFLICT_RETRIES_MAX, Cause, Decided, Executed, Position};
+use daybook_eventlog::{AppendError, Cause, Decided, Executed, Position, Tries};
 use daybook_projections::shop::sales;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -157,12 +157,13 @@ async fn record(app: &App, terminal: &Terminal, sales: Vec<SentSale>, cause: &Ca
         known: HashMap::new(),
     };
     let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
-    for _ in 0..=CONFLICT_RETRIES_MAX {
+    let mut tries = Tries::default();
+    while tries.next().await {
         if let Some(executed) = app.shops.already_answered(cause).await.map_err(unread)? {
             return Ok(executed);
         }
         // Waited for before the lock: the shop's other tills are not held up while the read model is behind.
-        app.reached(&[sales::NAME], covered(app)).await?;
+        app.reached(&[sales::NAME], covered(app).await?).await?;
         let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
         let Some(shop) = locked.state().open() else { return Err(Refusal::terminal_not_found()) };
         // It may have been deactivated, or moved to another shop, while this request waited.
@@ -201,7 +202,7 @@ async fn known_numbers(
         // The shop has not sold more yet than it remembers.
         return Ok(HashMap::new());
     }
-    app.reached(&[sales::NAME], covered(app)).await?;
+    app.reached(&[sales::NAME], covered(app).await?).await?;
     let older = |number: &&str| shop.recent.fingerprint(number).is_none();
     let given: Vec<&str> = numbers.iter().flatten().map(String::as_str).filter(older).collect();
     let mut found =
@@ -216,8 +217,8 @@ async fn known_numbers(
 }
 
 /// How far the register of sales has to be, so that the shop itself remembers what it lacks.
-fn covered(app: &App) -> Position {
-    Position::new(app.log.head().get().saturating_sub(REGISTER_LAG_MAX))
+async fn covered(app: &App) -> Result<Position, Problem> {
+    Ok(Position::new(app.head().await?.get().saturating_sub(REGISTER_LAG_MAX)))
 }
 
 /// The sales that the batch repeats, as they were recorded.

@@ -45,7 +45,7 @@ impl Connector {
         let lock_ms = (patience.as_millis() / 2).max(100);
         let settings = [
             ("search_path", schema.clone()),
-            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
             ("statement_timeout", format!("{STATEMENT_SECONDS_MAX}s")),
             ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_SECONDS_MAX}s")),
             ("lock_timeout", format!("{lock_ms}ms")),
@@ -64,8 +64,7 @@ impl Connector {
             ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("max_parallel_workers_per_gather", "0".to_owned()),
             ("jit", "off".to_owned()),
-        ]
-        .map(|(name, value)| (name, value.replace("\\ ", " ")));
+        ];
         let options = url.options(settings).disable_statement_logging();
         Ok(Self { options, patience: *patience, place })
     }

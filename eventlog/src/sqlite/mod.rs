@@ -27,7 +27,7 @@ use self::writer::{Job, Writer};
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
     lock::{FolderInUse, FolderLock, lock_folder},
-    verify::{Damage, Finding, Verified, VerifyError, verify, verify_file},
+    verify::{Verified, VerifyError, verify, verify_file},
 };
 use crate::{
     Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, ServerError, Snapshot,

@@ -4,7 +4,6 @@
 //! make another chain of checksums that fits: against that there is the [`Anchor`] that somebody wrote down elsewhere.
 
 mod events;
-mod finding;
 mod indexes;
 mod row;
 mod structure;
@@ -14,13 +13,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-pub use self::finding::{Damage, Finding};
-use self::{
-    events::Scan,
+use self::events::Scan;
+use super::{LOG_FILE, OpenError, schema};
+use crate::{
+    Anchor, Damage, Finding, Position,
     finding::{Findings, Part},
 };
-use super::{LOG_FILE, OpenError, schema};
-use crate::{Anchor, Position};
 
 /// What a verification has seen. The log is sound when there are no findings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,13 @@ pub async fn an_imported_log_equals_its_original<E: Engine>() {
         import(&imported, &events, at_once).await;
         assert_eq!(everything(&imported).await, events);
         assert_eq!(imported.anchor().await.unwrap(), original.anchor().await.unwrap());
+        for position in [0, 1, original.head().get() / 2, original.head().get(), original.head().get() + 1] {
+            let position = Position::new(position);
+            let (anchor, known) = (imported.anchor_at(position).await.unwrap(), position <= original.head());
+            assert_eq!(anchor, original.anchor_at(position).await.unwrap());
+            assert_eq!(anchor.map(|anchor| anchor.position), known.then_some(position));
+        }
+        assert!(imported.verify(None, |_, _| {}).await.unwrap().is_sound());
         imported.close().await;
         let reopened = place.open().await;
         assert_eq!(everything(&reopened).await, events);

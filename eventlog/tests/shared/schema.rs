@@ -1,6 +1,6 @@
 //! What the database holds, and who may do what with it.
 
-use daybook_eventlog::{ExpectedVersion::Any, Log, OpenError, PostgresOptions, ServerError};
+use daybook_eventlog::{Anchor, ExpectedVersion::Any, Log, OpenError, Position, PostgresOptions, ServerError, migrate};
 use futures::future::join_all;
 
 use super::nodes;
@@ -38,9 +38,11 @@ async fn what_is_no_log_of_this_build_is_refused_and_left_as_it_is() {
     }
     let place = Postgres::fresh().await;
     let only_check = PostgresOptions { migrate: false, ..place.options() };
+    assert!(matches!(migrate(&only_check).await, Err(OpenError::Server(ServerError::NotMigrated { found: 0, .. }))));
     let refused = open_error(&only_check).await;
     assert!(matches!(refused, ServerError::NotMigrated { found: 0, known: 1, .. }), "{refused:?}");
-    place.open().await.close().await;
+    let made = [migrate(&place.options()).await.unwrap(), migrate(&only_check).await.unwrap()];
+    assert_eq!(made.map(|made| (made.from, made.to)), [(0, 1), (1, 1)]);
     Log::connect(&only_check).await.unwrap().close().await;
 
     place.sql("INSERT INTO log_format VALUES (99)").unwrap();
@@ -135,4 +137,37 @@ async fn each_checksum_covers_its_event_and_the_checksum_before() {
     }
     let head: i64 = place.sql("SELECT checksum FROM head").unwrap().parse().unwrap();
     assert_eq!((stored.len(), head.cast_unsigned()), (84, checksum));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_names_each_event_that_was_changed_or_removed() {
+    let Some((place, [log])) = nodes::<1>().await else { return };
+    for n in 0..40 {
+        append_any(&log, &format!("reader-{}", n % 3), run_of_events("Updated", 100)).await;
+    }
+    let sound = log.verify(None, |_, _| {}).await.unwrap();
+    assert!(sound.is_sound() && sound.events == 4_000, "{sound:?}");
+    assert_eq!(sound.anchor(), log.anchor().await.unwrap());
+    let earlier = log.anchor_at(Position::new(1_700)).await.unwrap().unwrap();
+    assert!(log.verify(Some(earlier), |_, _| {}).await.unwrap().is_sound());
+
+    let tampered =
+        "ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET data = '{}' WHERE position IN (1, 2, 1700);
+                    DELETE FROM events WHERE position BETWEEN 3099 AND 3100; UPDATE head SET checksum = checksum + 1";
+    place.sql(tampered).unwrap();
+    let found = log.verify(Some(Anchor { checksum: 7, ..earlier }), |_, _| {}).await.unwrap();
+    let told: Vec<String> = found.findings.iter().map(|finding| format!("{finding}.")).collect();
+    let begins = [
+        "position 1 (stream reader-0, version 0): the event does not fit",
+        "position 2 (stream reader-0, version 1): the event does not fit",
+        "position 1700 (stream reader-1, version 599): the event does not fit",
+        "positions 3099 to 3100: no event is there",
+        "log: the note of the last position",
+        "position 1700: the event has checksum",
+        "log (stream reader-0): the index of versions",
+    ];
+    for (told, begin) in told.iter().zip(begins) {
+        assert!(told.starts_with(begin), "{told}");
+    }
+    assert_eq!((told.len(), found.events), (7, 3_998), "{told:?}");
 }

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use super::{
-    super::connection::rows,
+    super::{connection::rows, error::StatementError},
     pool::{Lease, ReadPool, Trouble},
 };
 use crate::{
@@ -42,11 +42,20 @@ WITH RECURSIVE halved (low, high) AS (
 )
 SELECT low FROM halved WHERE low = high";
 
+/// A version stands once in a stream, by an index: as many as the last one tells, from 0 on, are all of them.
+const BROKEN_STREAMS: &str = "
+SELECT coalesce(s.name, 'stream number ' || v.stream_id) FROM (
+    SELECT stream_id FROM events GROUP BY stream_id HAVING min(version) <> 0 OR max(version) + 1 <> count(*) LIMIT $1
+) v LEFT JOIN streams s USING (stream_id)";
+
 impl ReadPool {
     /// Many may ask at the same time, at each request: who comes while a question is on its way shares the next one.
     pub(crate) async fn stored_head(&self) -> Result<Position, ReadError> {
-        let came = Instant::now();
-        let mut last = self.last_head.lock().await;
+        let (came, patience) = (Instant::now(), self.connector.patience);
+        let mut last = match tokio::time::timeout(patience, self.last_head.lock()).await {
+            Ok(last) => last,
+            Err(_) => return Err(StatementError::NoAnswer(patience.as_millis()).into_read()),
+        };
         if let Some((asked, head)) = &*last
             && *asked >= came
         {
@@ -79,6 +88,19 @@ impl ReadPool {
         let sql = "SELECT checksum FROM events WHERE position = $1";
         let checksum = self.ask(|| sqlx::query(sql).bind(position.to_sql()), |row| row.try_get::<i64, _>(0)).await?;
         Ok(checksum.map(|checksum| Anchor { position, checksum: checksum.cast_unsigned() }))
+    }
+
+    /// Streams whose versions are not those from 0 on without a gap. Reads an index from end to end, so it is given all
+    /// the time that it takes, on a connection of its own.
+    pub(crate) async fn broken_streams(&self, limit: u32) -> Result<Vec<StreamId>, ReadError> {
+        let ask = async {
+            let mut connection = self.connector.connect("verify").await?;
+            sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+            let found = sqlx::query_scalar::<_, String>(BROKEN_STREAMS).bind(i64::from(limit));
+            Ok::<_, StatementError>(found.fetch_all(&mut connection).await?)
+        };
+        let names = ask.await.map_err(StatementError::into_read)?;
+        Ok(names.into_iter().map(StreamId::from).collect())
     }
 
     /// The last position that was recorded before `micros`.

@@ -6,7 +6,6 @@ use quick_cache::unsync::Cache;
 use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 
 use super::{
-    finding::{Damage, Finding, Findings, Part},
     is_damage,
     row::{Kind, Numbers, category, kinds, stream_name},
     sum::Sum,
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     Anchor, Position, StreamId,
     checksum::{Checksums, Content},
+    finding::{Damage, Finding, Findings, Part},
     sqlite::reader::BLOCK_POSITIONS,
 };
 

@@ -4,13 +4,8 @@
 
 use rusqlite::{Connection, Row, types::ValueRef};
 
-use super::{
-    events::Seen,
-    finding::{Finding, Findings, Part},
-    is_damage,
-    row::stream_name,
-    sum::Sum,
-};
+use super::{events::Seen, is_damage, row::stream_name, sum::Sum};
+use crate::finding::{Finding, Findings, Part};
 use crate::{Position, StreamId};
 
 /// Places that are named when a whole index does not fit.

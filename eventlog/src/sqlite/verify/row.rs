@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 
-use super::{
-    finding::{Finding, Findings},
-    is_damage,
-};
+use super::is_damage;
+use crate::finding::{Finding, Findings};
 
 pub(super) struct Kind {
     pub(super) id: i64,

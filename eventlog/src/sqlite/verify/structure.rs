@@ -4,13 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::Connection;
 
-use super::{
-    finding::{Damage, Finding, Findings, Part},
-    is_damage,
-    row::stream_name,
-};
+use super::{is_damage, row::stream_name};
 use crate::{
     StreamId,
+    finding::{Damage, Finding, Findings, Part},
     sqlite::{checksum, schema},
 };
 

@@ -86,6 +86,7 @@ impl Connector {
         let place = format!("postgres://{}:{}/{database}, schema {schema}", url.get_host(), url.get_port());
         let settings = [
             ("search_path", schema.as_str()),
+            ("default_transaction_isolation", "read committed"),
             ("statement_timeout", "60s"),
             // A node that hangs or has lost its network keeps no lock for ever.
             ("idle_in_transaction_session_timeout", "10s"),

@@ -74,23 +74,23 @@ pub enum Damage {
 }
 
 impl Finding {
-    pub(super) fn of(damage: Damage) -> Self {
+    pub(crate) fn of(damage: Damage) -> Self {
         Self { positions: None, stream: None, version: None, damage }
     }
 
-    pub(super) fn at(position: Position, damage: Damage) -> Self {
+    pub(crate) fn at(position: Position, damage: Damage) -> Self {
         Self::between(position, position, damage)
     }
 
-    pub(super) fn between(first: Position, last: Position, damage: Damage) -> Self {
+    pub(crate) fn between(first: Position, last: Position, damage: Damage) -> Self {
         Self { positions: Some((first, last)), ..Self::of(damage) }
     }
 
-    pub(super) fn index(table: &'static str, why: String) -> Self {
+    pub(crate) fn index(table: &'static str, why: String) -> Self {
         Self::of(Damage::Index { table, why })
     }
 
-    pub(super) fn in_stream(self, stream: Option<StreamId>, version: Option<Version>) -> Self {
+    pub(crate) fn in_stream(self, stream: Option<StreamId>, version: Option<Version>) -> Self {
         Self { stream, version, ..self }
     }
 }
@@ -158,7 +158,7 @@ impl fmt::Display for Damage {
 /// The parts of a verification. Each keeps only so many findings, so that none hides what another has found; at most
 /// 100 are kept in all.
 #[derive(Clone, Copy)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Events = 60,
     Ends = 9,
     Streams = 8,
@@ -169,7 +169,7 @@ pub(super) enum Part {
 
 /// Keeps the first findings of each part and counts the others.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     kept: Vec<Finding>,
     more: u64,
     /// No more are kept than this, until the next part begins.
@@ -177,11 +177,11 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn begin(&mut self, part: Part) {
+    pub(crate) fn begin(&mut self, part: Part) {
         self.kept_max = self.kept.len() + part as usize;
     }
 
-    pub(super) fn add(&mut self, finding: Finding) {
+    pub(crate) fn add(&mut self, finding: Finding) {
         if self.kept.last_mut().is_some_and(|last| last.goes_on_with(&finding)) {
             return;
         }
@@ -192,7 +192,7 @@ impl Findings {
         }
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Finding>, u64) {
+    pub(crate) fn into_parts(self) -> (Vec<Finding>, u64) {
         (self.kept, self.more)
     }
 }
