@@ -137,7 +137,7 @@ pub async fn readyz(State(ops): State<Ops>) -> Response {
             };
             ReadModelReadiness {
                 name: status.name,
-                ready: working && status.lag <= ops.lag_max,
+                ready: working && status.is_known && status.lag <= ops.lag_max,
                 checkpoint: status.checkpoint.get(),
                 lag_events: status.lag_events,
                 lag_seconds: status.lag.as_secs_f64(),

@@ -163,7 +163,11 @@ impl ProjectionControl {
         let name = self.find(name)?.name();
         let Some(commands) = &self.commands else {
             let Some(server) = self.models.shared() else { return Err(ControlError::Stopping) };
-            return if server.try_again(name).await? { Ok(()) } else { Err(ControlError::NotStopped) };
+            if !server.try_again(name).await? {
+                return Err(ControlError::NotStopped);
+            }
+            self.progress.tries_again(name);
+            return Ok(());
         };
         let (reply, answer) = oneshot::channel();
         commands.live.send(Command::Resume(name, reply)).await.map_err(|_| ControlError::Stopping)?;

@@ -124,26 +124,22 @@ impl From<BookRow> for Book {
     }
 }
 
-/// The books a reader may read, own and shared, oldest first.
+/// The books a reader may read, own and shared, oldest first, and how many there are.
 ///
 /// # Errors
 /// [`ReadModelsError`]
-pub async fn readable(models: &ReadModels, reader: Uuid, skip: u64, limit: u32) -> Result<Vec<Book>, ReadModelsError> {
+pub async fn readable(
+    models: &ReadModels,
+    reader: Uuid,
+    skip: u64,
+    limit: u32,
+) -> Result<(Vec<Book>, u64), ReadModelsError> {
     let sql = "SELECT book_id, owner, title, total_pages, shared, created_at FROM books \
                WHERE owner = $1 OR shared = 1 ORDER BY created_at, book_id LIMIT $2 OFFSET $3";
-    let rows: Vec<BookRow> =
-        models.query(sql).bind(reader).bind(limit).bind(i64::try_from(skip).unwrap_or(i64::MAX)).fetch_all().await?;
-    Ok(rows.into_iter().map(Book::from).collect())
-}
-
-/// How many books a reader may read.
-///
-/// # Errors
-/// [`ReadModelsError`]
-pub async fn count(models: &ReadModels, reader: Uuid) -> Result<u64, ReadModelsError> {
-    let sql = "SELECT count(*) FROM books WHERE owner = $1 OR shared = 1";
-    let count: i64 = models.query(sql).bind(reader).fetch_scalar().await?;
-    Ok(count.cast_unsigned())
+    let all = "SELECT count(*) FROM books WHERE owner = $1 OR shared = 1";
+    let page = models.query(sql).bind(reader).bind(limit).bind(i64::try_from(skip).unwrap_or(i64::MAX));
+    let (rows, total) = page.fetch_page::<BookRow>(all).await?;
+    Ok((rows.into_iter().map(Book::from).collect(), total))
 }
 
 /// A book that a reader may read.

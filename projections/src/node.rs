@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Progress, Projection, ProjectionState, ReadModels, ReadModelsError,
+    Progress, Projection, ReadModels, ReadModelsError,
     control::{Command, Commands},
     followers::Observer as _,
     keeper::Keeper,
@@ -121,7 +121,8 @@ impl Node {
     /// Does what any node was asked.
     async fn attend(&self, commands: &Commands) -> Result<(), ReadModelsError> {
         // Before the look: what has stopped since then is not told to try again.
-        let before = self.progress.status();
+        let stopped: Vec<&str> =
+            self.projections.iter().map(|one| one.name()).filter(|name| self.progress.has_stopped(name)).collect();
         let positions = self.server.positions().await?;
         for projection in &self.projections {
             let name = projection.name();
@@ -142,10 +143,7 @@ impl Node {
                     }
                 }
             }
-            let has_stopped = before
-                .iter()
-                .any(|status| status.name == name && matches!(status.state, ProjectionState::Faulted { .. }));
-            if has_stopped && copies.version == projection.version() && copies.checkpoint.fault.is_none() {
+            if stopped.contains(&name) && copies.version == projection.version() && copies.checkpoint.fault.is_none() {
                 let (reply, _) = oneshot::channel();
                 // When it has ended, the next one tries again by itself.
                 let _ = commands.live.send(Command::Resume(name, reply)).await;

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -60,6 +60,10 @@ struct Tracked {
     checkpoint: watch::Sender<Option<Position>>,
     version: u32,
     state: RwLock<ProjectionState>,
+    /// Whether anything has been heard of its tables.
+    is_known: AtomicBool,
+    /// Whether it is at an event that it could not take, also when it is to try again.
+    has_stopped: AtomicBool,
     pace: Mutex<Pace>,
     rebuild: Mutex<Rebuild>,
 }
@@ -150,6 +154,8 @@ pub struct ProjectionStatus {
     pub per_second: f64,
     /// What it is doing.
     pub state: ProjectionState,
+    /// Whether anything has been heard of its tables: before that it answers nobody.
+    pub is_known: bool,
     /// The copy that is being built beside it.
     pub rebuild: Option<RebuildStatus>,
     /// Why the last rebuild was given up, if it was.
@@ -190,6 +196,8 @@ impl Progress {
                 checkpoint: watch::Sender::new(None),
                 version,
                 state: RwLock::new(ProjectionState::CatchingUp),
+                is_known: AtomicBool::new(false),
+                has_stopped: AtomicBool::new(false),
                 pace: Mutex::default(),
                 rebuild: Mutex::default(),
             };
@@ -268,7 +276,19 @@ impl Progress {
     pub(crate) fn has_none(&self, projection: &str) {
         let Some(tracked) = self.projections.get(projection) else { return };
         *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::CatchingUp;
+        tracked.is_known.store(true, Ordering::Relaxed);
         tracked.checkpoint.send_replace(None);
+    }
+
+    /// Notes that one that stopped is to try again, by whoever keeps it: whoever asks it may wait.
+    pub(crate) fn tries_again(&self, projection: &str) {
+        let Some(tracked) = self.projections.get(projection) else { return };
+        *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::CatchingUp;
+    }
+
+    /// Whether it is at an event that it could not take, also when it is to try again.
+    pub(crate) fn has_stopped(&self, projection: &str) -> bool {
+        self.projections.get(projection).is_some_and(|tracked| tracked.has_stopped.load(Ordering::Relaxed))
     }
 
     /// Whether somebody waits for read models to move.
@@ -301,6 +321,7 @@ impl Progress {
                 lag,
                 per_second,
                 state,
+                is_known: tracked.is_known.load(Ordering::Relaxed),
                 rebuild: rebuild.running.as_ref().map(|running| rebuild_status(running, head)),
                 rebuild_failure: rebuild.failure.clone(),
             }
@@ -398,6 +419,8 @@ impl Observer for Progress {
             *state = ProjectionState::CatchingUp;
         }
         drop(state);
+        tracked.is_known.store(true, Ordering::Relaxed);
+        tracked.has_stopped.store(false, Ordering::Relaxed);
         tracked.checkpoint.send_replace(Some(position));
     }
 
@@ -406,6 +429,8 @@ impl Observer for Progress {
             return;
         };
         *tracked.state.write().unwrap_or_else(PoisonError::into_inner) = ProjectionState::Faulted { position, reason };
+        tracked.is_known.store(true, Ordering::Relaxed);
+        tracked.has_stopped.store(true, Ordering::Relaxed);
         tracked.checkpoint.send_replace(Some(checkpoint.position));
     }
 }

@@ -50,6 +50,21 @@ async fn nodes_that_are_killed_in_turn_lose_nothing_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_loses_the_lead_and_spoils_nothing_when_it_wakes_up() {
+    let Some(database) = Database::fresh() else { return };
+    let nodes = Nodes::start(database.place()).await;
+    let load = Load::on(&nodes);
+    load.get_on(&nodes).await;
+    let hanging = eventually("one node leads", async || nodes.leader().await).await;
+    nodes.get(hanging).signal(Signal::STOP);
+    eventually("another node leads", async || nodes.leader_besides(hanging).await).await;
+    // It takes what it was sent meanwhile for new, and finds that others went on.
+    nodes.get(hanging).signal(Signal::CONT);
+    load.get_on(&nodes).await;
+    load.holds_on(nodes, &database.place()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_comes_and_goes_is_waited_out_and_nothing_is_doubled() {
     let Some(database) = Database::on_its_own_server() else { return };
     // Somebody who may do nothing else in this database server.
@@ -117,6 +132,22 @@ impl Nodes {
 
     fn get(&self, node: usize) -> Arc<Server> {
         Arc::clone(&self.running.lock().unwrap_or_else(PoisonError::into_inner)[node])
+    }
+
+    /// The node that keeps the read models.
+    async fn leader(&self) -> Option<usize> {
+        self.leader_besides(NODES).await
+    }
+
+    /// The same, when it is not the one that cannot be asked.
+    async fn leader_besides(&self, silent: usize) -> Option<usize> {
+        for node in (0..NODES).filter(|node| *node != silent) {
+            let metrics = self.get(node).stranger().get("/metrics").await.text;
+            if metrics.lines().any(|line| line == "daybook_node_leads 1") {
+                return Some(node);
+            }
+        }
+        None
     }
 
     /// Kills a node, and starts another one in its place.

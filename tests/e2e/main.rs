@@ -16,6 +16,7 @@ mod conventions;
 mod database_away;
 mod database_projections;
 mod database_start;
+mod engines;
 mod full_disk;
 mod history;
 mod ledger;

@@ -224,6 +224,20 @@ async fn a_rebuild_mends_a_read_model_that_stopped() {
 }
 
 #[tokio::test]
+async fn a_read_model_that_is_damaged_is_built_anew_at_the_start() {
+    let server = Server::start().await;
+    let (shop, _) = usual_shop(&server).await;
+    let movements = shop.movements(PHONE).await;
+    let place = server.stop().await.place;
+    place.drop_table("stock_ledger", "stock_movements");
+    let server = place.serve(&[]).await;
+    assert!(server.said().contains("building"), "{}", server.said());
+    assert_eq!(shop.on(&server).movements(PHONE).await, movements);
+    let stopped = server.stop().await;
+    stopped.place.assert_read_models_equal_a_rebuild().await;
+}
+
+#[tokio::test]
 async fn a_read_model_of_another_version_is_built_beside_the_old_one_which_stays_until_then() {
     let server = Server::start().await;
     let (shop, _) = busy_shop(&server, 2).await;

@@ -130,9 +130,8 @@ pub async fn list(
     let paging = Paging::read(&mut fields);
     fields.finish()?;
     app.caught_up(&[library::NAME], after).await?;
-    let failed = models_unread;
-    let total = library::count(&app.models, reader.id).await.map_err(failed)?;
-    let books = library::readable(&app.models, reader.id, paging.skip(), paging.page_size).await.map_err(failed)?;
+    let page = library::readable(&app.models, reader.id, paging.skip(), paging.page_size).await;
+    let (books, total) = page.map_err(models_unread)?;
     Ok(Json(Books {
         books: books.into_iter().map(BookBody::from).collect(),
         total,

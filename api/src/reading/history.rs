@@ -74,10 +74,8 @@ pub async fn history(
     app.caught_up(&[history::NAME, library::NAME], after).await?;
 
     let place = cursor.map_or(Place::Skip(paging.skip()), |CursorText(cursor)| Place::Below(cursor));
-    let failed = models_unread;
-    let total = history::count(&app.models, reader.id, book).await.map_err(failed)?;
-    let mut sessions =
-        history::page(&app.models, reader.id, book, place, paging.page_size + 1).await.map_err(failed)?;
+    let page = history::page(&app.models, reader.id, book, place, paging.page_size + 1).await;
+    let (mut sessions, total) = page.map_err(models_unread)?;
     let has_next = sessions.len() > paging.page_size as usize;
     sessions.truncate(paging.page_size as usize);
     let last = sessions.last().filter(|_| has_next);

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::connection::{Connector, answered};
-use super::error::StatementError;
+use super::error::{Failure, StatementError};
 use crate::Position;
 
 /// The channel on which a commit tells its last position; the schema's name goes before it.
@@ -80,7 +80,16 @@ async fn listen(head: &Head, connector: &Connector, schema: &str) -> Result<(), 
         .acquire_timeout(connector.patience)
         .connect_lazy_with(connector.options("listener"));
     let mut listener = answered(connector.patience, PgListener::connect_with(&pool)).await?;
-    answered(connector.patience, listener.listen(&format!("{schema}{CHANNEL}"))).await?;
+    match answered(connector.patience, listener.listen(&format!("{schema}{CHANNEL}"))).await {
+        // A database of another make, or a pool in between: asking now and then does as well, only later.
+        Err(error) if error.failure() == Failure::Broken => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "this database takes no LISTEN: asking it for the log's head every {POLL_EVERY:?}"
+            );
+        }
+        told => told?,
+    }
     let mut poll = interval(POLL_EVERY);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

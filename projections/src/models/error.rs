@@ -24,7 +24,9 @@ pub enum ReadModelsError {
     #[error("the log to build the read models from could not be read")]
     Log(#[source] ReadError),
     /// What is stored cannot be.
-    #[error("the read models are damaged: {0}; stop the server and delete their folder to build them anew")]
+    #[error(
+        "the read models are damaged: {0}; stop the server and delete their folder, or drop their schema, to build them anew"
+    )]
     Corrupt(String),
     /// A fold made a row that its table cannot hold.
     #[error("{0}")]

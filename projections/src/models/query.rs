@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    AssertSqlSafe, FromRow, PgPool, Postgres, Sqlite,
+    AssertSqlSafe, ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, Type,
     postgres::{PgArguments, PgRow},
     query::QueryAs,
     sqlite::{SqliteArguments, SqliteRow},
@@ -120,12 +120,41 @@ impl ModelQuery {
         self.fetch_optional().await?.ok_or(ReadModelsError::Storage(sqlx::Error::RowNotFound))
     }
 
-    /// The one value of the one row.
-    pub(crate) async fn fetch_scalar<T>(self) -> Result<T, ReadModelsError>
-    where
-        (T,): ModelRow,
-    {
-        Ok(self.fetch_one::<(T,)>().await?.0)
+    /// The rows of a page, and the number that the question `all` answers with the same values, all of one moment:
+    /// whatever takes over meanwhile, they belong together.
+    pub(crate) async fn fetch_page<T: ModelRow>(mut self, all: &str) -> Result<(Vec<T>, u64), ReadModelsError> {
+        // A page without rows has its number as well.
+        self.sql = format!(
+            "SELECT page.*, counted.\"number\" \
+             FROM (SELECT ({all}) AS \"number\") counted \
+             LEFT JOIN (SELECT found.*, 1 AS is_row FROM ({}) found) page ON 1 = 1",
+            self.sql
+        )
+        .into();
+        let rows: Vec<PageRow<T>> = self.fetch_all().await?;
+        let number = rows.first().map_or(0, |row| row.number);
+        Ok((rows.into_iter().filter_map(|row| row.row).collect(), number.cast_unsigned()))
+    }
+}
+
+/// A row of a page, or what stands for none, with the number of all.
+struct PageRow<T> {
+    row: Option<T>,
+    number: i64,
+}
+
+impl<'r, R, T> FromRow<'r, R> for PageRow<T>
+where
+    R: Row,
+    T: FromRow<'r, R>,
+    &'static str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    i32: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let is_row: Option<i32> = row.try_get("is_row")?;
+        let number = row.try_get("number")?;
+        Ok(Self { row: is_row.map(|_| T::from_row(row)).transpose()?, number })
     }
 }
 

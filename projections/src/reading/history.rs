@@ -295,17 +295,7 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>,
     Ok(found)
 }
 
-/// How many sessions a reader has, of one book or of all.
-///
-/// # Errors
-/// [`ReadModelsError`]
-pub async fn count(models: &ReadModels, user: Uuid, book: Option<Uuid>) -> Result<u64, ReadModelsError> {
-    let sql = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";
-    let count: i64 = models.query(sql).bind(user).bind(book).fetch_scalar().await?;
-    Ok(count.cast_unsigned())
-}
-
-/// A page of a reader's sessions, newest start first.
+/// A page of a reader's sessions, of one book or of all, newest start first, and how many there are.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -315,7 +305,7 @@ pub async fn page(
     book: Option<Uuid>,
     place: Place,
     limit: u32,
-) -> Result<Vec<Session>, ReadModelsError> {
+) -> Result<(Vec<Session>, u64), ReadModelsError> {
     let (below, skip) = match place {
         Place::Skip(skip) => (Cursor { started_at: i64::MAX, id: Uuid::max() }, skip),
         Place::Below(cursor) => (cursor, 0),
@@ -324,7 +314,8 @@ pub async fn page(
         "{SELECT} WHERE s.user_id = $1 AND ($2 IS NULL OR s.book_id = $2) AND (s.started_at, s.session_id) < ($3, $4) \
          ORDER BY s.started_at DESC, s.session_id DESC LIMIT $5 OFFSET $6"
     );
-    let rows: Vec<SessionRow> = models
+    let all = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";
+    let (rows, total) = models
         .query(sql)
         .bind(user)
         .bind(book)
@@ -332,9 +323,9 @@ pub async fn page(
         .bind(below.id)
         .bind(limit)
         .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-        .fetch_all()
+        .fetch_page::<SessionRow>(all)
         .await?;
-    Ok(rows.into_iter().map(Session::from).collect())
+    Ok((rows.into_iter().map(Session::from).collect(), total))
 }
 
 /// Active sessions without a sign of life since `before`, the quietest first: reader and session.

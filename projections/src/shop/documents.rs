@@ -270,16 +270,10 @@ pub async fn documents(
     limit: u32,
 ) -> Result<(Vec<Box<RawValue>>, u64), ReadModelsError> {
     let sql = "SELECT body FROM stock_documents WHERE shop_id = $1 AND kind = $2 ORDER BY position LIMIT $3 OFFSET $4";
-    let bodies: Vec<(StoredText,)> =
-        models.query(sql).bind(shop).bind(kind.as_str()).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
-    let total: i64 = models
-        .query("SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2")
-        .bind(shop)
-        .bind(kind.as_str())
-        .fetch_scalar()
-        .await?;
-    let bodies = bodies.into_iter().map(json).collect::<Result<_, _>>()?;
-    Ok((bodies, total.cast_unsigned()))
+    let all = "SELECT count(*) FROM stock_documents WHERE shop_id = $1 AND kind = $2";
+    let page = models.query(sql).bind(shop).bind(kind.as_str()).bind(limit).bind(skip.cast_signed());
+    let (bodies, total) = page.fetch_page(all).await?;
+    Ok((bodies.into_iter().map(json).collect::<Result<_, _>>()?, total))
 }
 
 fn json((body,): (StoredText,)) -> Result<Box<RawValue>, ReadModelsError> {

@@ -303,9 +303,9 @@ pub async fn shop(models: &ReadModels, id: i64) -> Result<Option<ShopRow>, ReadM
 /// [`ReadModelsError`]
 pub async fn shops(models: &ReadModels, skip: u64, limit: u32) -> Result<(Vec<ShopRow>, u64), ReadModelsError> {
     let sql = format!("{SHOP} ORDER BY shop_id LIMIT $1 OFFSET $2");
-    let rows: Vec<ShopTuple> = models.query(sql).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
-    let total: i64 = models.query("SELECT count(*) FROM shops").fetch_scalar().await?;
-    Ok((rows.into_iter().map(ShopRow::from).collect(), total.cast_unsigned()))
+    let page = models.query(sql).bind(limit).bind(skip.cast_signed());
+    let (rows, total) = page.fetch_page::<ShopTuple>("SELECT count(*) FROM shops").await?;
+    Ok((rows.into_iter().map(ShopRow::from).collect(), total))
 }
 
 /// A shop's terminals by serial number, and how many there are.
@@ -320,17 +320,15 @@ pub async fn terminals(
 ) -> Result<(Vec<TerminalRow>, u64), ReadModelsError> {
     let sql =
         "SELECT serial, name, active, has_key FROM terminals WHERE shop_id = $1 ORDER BY serial LIMIT $2 OFFSET $3";
-    let rows: Vec<(StoredText, StoredText, i64, i64)> =
-        models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
-    let total: i64 =
-        models.query("SELECT count(*) FROM terminals WHERE shop_id = $1").bind(shop).fetch_scalar().await?;
+    let page = models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed());
+    let (rows, total) = page.fetch_page("SELECT count(*) FROM terminals WHERE shop_id = $1").await?;
     let row = |(serial, name, active, has_key): (StoredText, StoredText, i64, i64)| TerminalRow {
         serial: serial.0,
         name: name.0,
         active: active != 0,
         has_key: has_key != 0,
     };
-    Ok((rows.into_iter().map(row).collect(), total.cast_unsigned()))
+    Ok((rows.into_iter().map(row).collect(), total))
 }
 
 /// A shop's articles by id, and how many there are.
@@ -344,9 +342,9 @@ pub async fn articles(
     limit: u32,
 ) -> Result<(Vec<ArticleRow>, u64), ReadModelsError> {
     let sql = format!("{ARTICLE} WHERE a.shop_id = $1 ORDER BY a.article_id LIMIT $2 OFFSET $3");
-    let rows: Vec<ArticleTuple> = models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed()).fetch_all().await?;
-    let total: i64 = models.query("SELECT count(*) FROM articles WHERE shop_id = $1").bind(shop).fetch_scalar().await?;
-    Ok((rows.into_iter().map(ArticleRow::from).collect(), total.cast_unsigned()))
+    let page = models.query(sql).bind(shop).bind(limit).bind(skip.cast_signed());
+    let (rows, total) = page.fetch_page::<ArticleTuple>("SELECT count(*) FROM articles WHERE shop_id = $1").await?;
+    Ok((rows.into_iter().map(ArticleRow::from).collect(), total))
 }
 
 /// What a shop's terminals may sell, by id.

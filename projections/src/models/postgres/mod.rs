@@ -105,11 +105,36 @@ impl PostgresModels {
                 entry.is(projection.name(), CopyState::Served) && entry.version == projection.version()
             };
             if let Some(entry) = entries.iter().find(is_current) {
-                let copy = PostgresCopy::open(connector, entry.id.clone(), &**projection).await?;
+                let copy = match self.open_copy(entry.id.clone(), &**projection).await {
+                    Err(error @ ReadModelsError::Corrupt(_)) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            projection = projection.name(),
+                            "its tables are damaged: building them anew"
+                        );
+                        self.open_copy(self.replace(&entry.id, &**projection).await?, &**projection).await?
+                    }
+                    opened => opened?,
+                };
                 copies.push((Arc::clone(projection), copy));
             }
         }
         Ok(copies)
+    }
+
+    /// An empty copy that is served instead of a damaged one.
+    async fn replace(&self, damaged: &CopyId, projection: &dyn Projection) -> Result<CopyId, ReadModelsError> {
+        let connector = &self.0.connector;
+        let mut connection = connector.connect("catalog").await?;
+        let mut change = Change::begin(&mut connection, &connector.schema).await?;
+        let entries = change.entries(Some(&damaged.name)).await?;
+        let Some(entry) = entries.iter().find(|entry| entry.id == *damaged) else {
+            return Err(ReadModelsError::Fenced(damaged.name.clone()));
+        };
+        change.remove(entry).await?;
+        let id = change.add(projection, CopyState::Served).await?;
+        change.commit().await?;
+        Ok(id)
     }
 
     pub(crate) async fn unfinished(

@@ -51,7 +51,10 @@ impl SqliteCopy {
             .execute(&mut connection)
             .await?;
         let stored = match checkpoint(&mut connection).await? {
-            Some(stored) => stored,
+            Some(stored) => {
+                look_at_tables(&mut connection, projection).await?;
+                stored
+            }
             None => {
                 let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
                 sqlx::raw_sql(projection.schema()).execute(&mut *transaction).await?;
@@ -98,6 +101,16 @@ impl SqliteCopy {
         // A connection that cannot be closed cleanly ends with the process.
         let _ = self.connection.close().await;
     }
+}
+
+/// Whether the projection's tables can be asked.
+async fn look_at_tables(connection: &mut SqliteConnection, projection: &dyn Projection) -> Result<(), ReadModelsError> {
+    for table in projection.tables() {
+        let columns: Vec<String> = table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+        let sql = format!("SELECT {} FROM \"{}\" LIMIT 0", columns.join(", "), table.name);
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Where a copy's file says it is; `None` when it was never finished being made.
