@@ -31,6 +31,7 @@ mod log_stopped;
 mod log_stream;
 mod log_subscribe;
 mod nodes;
+mod odd_texts;
 mod openapi;
 mod projections;
 mod projections_offline;
