@@ -87,7 +87,7 @@ enum Command {
     /// Export, import, copy and verify the log of a data folder or of a database
     #[command(
         subcommand,
-        after_help = "Examples:\n  daybook log export --format parquet --out log.parquet\n  daybook log verify\n  daybook log head"
+        after_help = "Examples:\n  daybook log export --format parquet --out log.parquet\n  daybook log copy --from ./daybook-data --to env:DAYBOOK_DATABASE_URL\n  daybook log verify\n  daybook log head"
     )]
     Log(LogCommand),
     /// Copy the log to a file, also while a server runs

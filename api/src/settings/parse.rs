@@ -57,9 +57,13 @@ pub(super) fn database_url(text: &str) -> Result<Secret, String> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "postgres" | "postgresql") && url.has_authority())
+        // Where a password ends the host's name early, a part of it would be shown as the host's.
+        .filter(|url| url.fragment().is_none())
         .map(|_| Secret(text.to_owned()))
         .ok_or_else(|| {
-            "a postgres:// or postgresql:// URL, like postgres://user:password@host:5432/database".to_owned()
+            "a postgres:// or postgresql:// URL, like postgres://user:password@host:5432/database, with %23 for a # and \
+             %2F for a / in the password"
+                .to_owned()
         })
 }
 
