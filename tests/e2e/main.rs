@@ -1,4 +1,4 @@
-//! What the server does, seen from outside: the real binary, real HTTP, a fresh folder for each fact.
+//! What the server does, seen from outside: the real binary, real HTTP, a fresh folder or database for each fact.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
