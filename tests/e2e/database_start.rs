@@ -114,7 +114,7 @@ async fn tables_are_made_once_by_whoever_is_first() {
         let said = complaint(&place.run(command), 1);
         assert!(said.contains("has format 99") && said.contains("use a newer daybook"), "{said}");
     }
-    assert!(complaint(&Place::fresh().run(&["migrate"]), 2).contains("DAYBOOK_DATABASE_URL"));
+    assert!(complaint(&Place::embedded().run(&["migrate"]), 2).contains("DAYBOOK_DATABASE_URL"));
 }
 
 #[tokio::test]

@@ -146,9 +146,6 @@ async fn head_is_one_line_with_the_anchor_of_the_last_event() {
 
 #[tokio::test]
 async fn what_was_only_ever_appended_to_is_verified_also_while_it_is_served() {
-    if is_embedded_only("a log in a database is not verified yet") {
-        return;
-    }
     let server = Server::start().await;
     world::populate(&server).await;
     let early = head(server.place()).1;
@@ -161,9 +158,6 @@ async fn what_was_only_ever_appended_to_is_verified_also_while_it_is_served() {
 
 #[tokio::test]
 async fn what_was_changed_is_found_and_its_position_named() {
-    if is_embedded_only("a log in a database is not verified yet") {
-        return;
-    }
     for (sql, told) in [
         ("UPDATE events SET data = '{\"x\":1}' WHERE position = 8", "8"),
         ("UPDATE events SET occurred_at = occurred_at + 1 WHERE position = 11", "11"),
@@ -181,14 +175,13 @@ async fn what_was_changed_is_found_and_its_position_named() {
 
 #[tokio::test]
 async fn a_lost_tail_and_a_log_that_was_written_anew_are_found() {
-    if is_embedded_only("a log in a database is not verified yet") {
-        return;
-    }
     let place = stopped_world().await;
     let (position, anchor, _) = head(&place);
     place.tamper_log(&format!("DELETE FROM events WHERE position = {position}"));
-    let (out, _) = said(&place.run(&["log", "verify"]), 1);
-    assert!(out.contains(&position), "{out}");
+    let (out, err) = said(&place.run(&["log", "verify"]), 1);
+    // A database keeps its head apart: where the log's end is not what it says, it is not even opened.
+    let told = if place.database().is_some() { err } else { out };
+    assert!(told.contains(&position), "{told}");
 
     // Another log that is sound in itself: only the anchor tells.
     let other = stopped_world().await;

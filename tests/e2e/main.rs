@@ -1,4 +1,4 @@
-//! What the server does, seen from outside: the real binary, real HTTP, a fresh folder for each fact.
+//! What the server does, seen from outside: the real binary, real HTTP, a fresh folder or database for each fact.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -31,6 +31,7 @@ mod log_stopped;
 mod log_stream;
 mod log_subscribe;
 mod nodes;
+mod odd_texts;
 mod openapi;
 mod projections;
 mod projections_offline;

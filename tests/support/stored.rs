@@ -149,9 +149,14 @@ fn events_in_file(file: &Path) -> Vec<Logged> {
 
 #[track_caller]
 fn events_on_server(database: &Database) -> Vec<Logged> {
+    // What it copies psql leaves as it is; of what it selects it does not show every character. JSON has neither of the
+    // characters that would be quotes and delimiters.
     let rows = database.sql(
-        "SELECT json_build_array(position, stream, version, type, data, metadata) FROM daybook.log ORDER BY position",
+        "COPY (SELECT json_build_array(position, stream, version, type, data, metadata)
+               FROM daybook.log ORDER BY position)
+         TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
     );
+    let rows = rows.replace('\u{1}', "");
     let rows = serde_json::Deserializer::from_str(&rows).into_iter();
     rows.map(|row| {
         let (position, stream, version, kind, data, metadata) = row.unwrap();

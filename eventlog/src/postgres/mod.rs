@@ -11,6 +11,7 @@ mod head;
 mod options;
 mod reader;
 mod schema;
+mod text;
 mod writer;
 
 use std::sync::{

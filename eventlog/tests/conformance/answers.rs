@@ -51,6 +51,27 @@ pub async fn an_answer_is_kept_with_its_events<E: Engine>() {
     assert_eq!(everything(&log).await.len(), 3);
 }
 
+pub async fn a_request_may_be_of_any_characters<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    // Whatever an engine makes of them, they are different.
+    let odd = ["\0", "a\0", "\u{10ffff}0", "\u{10ffff}", "\u{10ffff}1", "'\"\\"];
+    let requests = odd.iter().flat_map(|odd| {
+        let [mut caller, mut route, key] = [request("k", 1), request("k", 1), request(odd, 1)];
+        caller.caller = (*odd).to_owned();
+        route.route = (*odd).to_owned();
+        [caller, route, key]
+    });
+    for (n, request) in requests.enumerate() {
+        assert_eq!(log.remembered(&request).await.unwrap(), KeyLookup::Unknown, "{request:?}");
+        let first = ask(&log, request.clone(), vec![event("Started", n as u64)]).await.unwrap();
+        assert!(matches!(first, AppendOutcome::Appended(_)), "{request:?}");
+        assert!(matches!(log.remembered(&request).await.unwrap(), KeyLookup::Answered(_)), "{request:?}");
+        let again = ask(&log, request.clone(), vec![event("Started", n as u64)]).await.unwrap();
+        assert!(matches!(again, AppendOutcome::Remembered(_)), "{request:?}");
+    }
+    assert_eq!(everything(&log).await.len(), odd.len() * 3);
+}
+
 pub async fn a_concurrent_repetition_gets_the_first_answer<E: Engine>() {
     let (_place, log) = opened::<E>().await;
     for n in 1..=20 {

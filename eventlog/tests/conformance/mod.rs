@@ -101,7 +101,7 @@ macro_rules! conformance {
             subscriptions: subscriptions_see_everything_once_and_go_live_whenever_they_start,
                 a_filtered_subscription_leaves_the_rest_out, a_subscription_ends_with_the_log,
                 a_replay_equals_the_pages;
-            answers: an_answer_is_kept_with_its_events, a_concurrent_repetition_gets_the_first_answer,
+            answers: an_answer_is_kept_with_its_events, a_request_may_be_of_any_characters, a_concurrent_repetition_gets_the_first_answer,
                 another_body_under_the_same_key_is_refused, an_append_without_events_keeps_its_answer,
                 a_refused_append_keeps_no_answer, an_answer_survives_a_hard_stop;
             bounds: too_many_events_are_refused, too_large_an_event_is_refused, names_have_bounds, nul_bytes_are_refused,

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use super::{
-    super::{connection::rows, error::StatementError},
+    super::{connection::rows, error::StatementError, text},
     pool::{Lease, ReadPool, Trouble},
 };
 use crate::{
@@ -114,7 +114,8 @@ impl ReadPool {
     pub(crate) async fn stream_head(&self, stream: &StreamId) -> Result<Option<Version>, ReadError> {
         let sql = "SELECT version + 1 FROM events WHERE stream_id = (SELECT stream_id FROM streams WHERE name = $1)
                    ORDER BY version DESC LIMIT 1";
-        let next = self.ask(|| sqlx::query(sql).bind(stream.as_str()), |row| row.try_get::<i64, _>(0)).await?;
+        let next =
+            self.ask(|| sqlx::query(sql).bind(text::of_name(stream.as_str())), |row| row.try_get::<i64, _>(0)).await?;
         Ok(next.map(i64::cast_unsigned))
     }
 
@@ -126,7 +127,7 @@ impl ReadPool {
             let next = row.try_get::<i64, _>(1)?.cast_unsigned();
             Ok(Snapshot { stream: stream.clone(), shape: row.try_get(0)?, next, state: row.try_get(2)? })
         };
-        self.ask(|| sqlx::query(sql).bind(stream.as_str()), read).await
+        self.ask(|| sqlx::query(sql).bind(text::of_name(stream.as_str())), read).await
     }
 
     /// The answer kept for a request, unless its body was another one.
@@ -140,7 +141,10 @@ impl ReadPool {
             let stored = StoredAnswer { answer: Answer { status, body }, position };
             Ok((row.try_get::<Vec<u8>, _>(0)?, stored))
         };
-        let found = self.ask(|| sqlx::query(sql).bind(caller).bind(route).bind(key), read).await?;
+        let bound = |query: Query<'static, Postgres, PgArguments>| {
+            [caller, route, key].into_iter().fold(query, |query, text| query.bind(text::of_request(text).into_owned()))
+        };
+        let found = self.ask(|| bound(sqlx::query(sql)), read).await?;
         Ok(match found {
             None => KeyLookup::Unknown,
             Some((of, stored)) if of == fingerprint => {

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, Row as _};
 use super::super::{
     connection::{Connector, rows},
     error::StatementError,
+    text,
 };
 use super::copy::Row;
 use crate::{Filter, Position, StreamId};
@@ -104,7 +105,7 @@ impl Names {
         if let Some(id) = self.by_name.get(stream) {
             return Ok(Some(id));
         }
-        let query = sqlx::query("SELECT stream_id FROM streams WHERE name = $1").bind(stream.as_str());
+        let query = sqlx::query("SELECT stream_id FROM streams WHERE name = $1").bind(text::of_name(stream.as_str()));
         let found = rows(connection, connector.patience, query).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let id = row.try_get(0)?;

@@ -1,6 +1,9 @@
 //! What a group of appends needs to know of the log: asked for with one statement, so that it is of one moment.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -9,6 +12,7 @@ use super::{
     super::{
         connection::{Connector, rows},
         error::StatementError,
+        text::of_request,
     },
     group::Waiting,
 };
@@ -115,8 +119,8 @@ impl<'g> Question<'g> {
         connector: &Connector,
     ) -> Result<Facts, StatementError> {
         let (categories, types): (Vec<&str>, Vec<&str>) = self.kinds.iter().copied().unzip();
-        let texts = |text: fn(&'g RequestKey) -> &'g str| -> Vec<&'g str> {
-            self.requests.iter().map(|request| text(request)).collect()
+        let texts = |text: fn(&'g RequestKey) -> &'g str| -> Vec<Cow<'g, str>> {
+            self.requests.iter().map(|request| of_request(text(request))).collect()
         };
         let query = sqlx::query(SQL)
             .bind(&self.streams)

@@ -7,6 +7,7 @@ use super::super::{
     connection::{Connector, answered, rows},
     error::StatementError,
     head::CHANNEL,
+    text::of_request,
 };
 use crate::{NewEvent, Position, RequestKey, StoredAnswer};
 
@@ -136,8 +137,9 @@ impl<'g> Rows<'g> {
             rest = others;
         }
         let columns = Columns::of(rest);
-        let texts =
-            |text: fn(&RequestKey) -> &str| -> Vec<&str> { self.answers.iter().map(|(key, _)| text(key)).collect() };
+        let texts = |text: fn(&RequestKey) -> &str| -> Vec<_> {
+            self.answers.iter().map(|(key, _)| of_request(text(key))).collect()
+        };
         let of_answers = self.answers.iter();
         let query = sqlx::query(WRITE)
             .bind(head.from.to_sql())
