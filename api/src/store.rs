@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, migrate};
+use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, is_away, migrate};
 use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::settings::Settings;
@@ -22,7 +22,25 @@ type Failed = Box<dyn Error + Send + Sync>;
 struct Away {
     seconds: u64,
     #[source]
-    source: ServerError,
+    source: Failed,
+}
+
+/// Why something in a database could not be opened.
+pub(crate) trait OpenFailure: Error + Send + Sync + 'static {
+    /// The database cannot be reached, or cannot answer now.
+    fn is_away(&self) -> bool;
+}
+
+impl OpenFailure for OpenError {
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_away())
+    }
+}
+
+impl OpenFailure for ReadModelsError {
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Storage(error) if is_away(error))
+    }
 }
 
 /// The log and its read models, open.
@@ -41,7 +59,8 @@ impl Store {
         };
         let options = PostgresOptions::new(url.expose());
         let log = once_there(async || Log::connect(&options).await).await?;
-        let models = ReadModels::connect(&PostgresModelsOptions::new(url.expose())).await?;
+        let models = PostgresModelsOptions::new(url.expose());
+        let models = once_there(async || ReadModels::connect(&models).await).await?;
         Ok(Self { log, models })
     }
 
@@ -87,15 +106,15 @@ impl Store {
 }
 
 /// Tries until the database is there, for as long as a start waits.
-pub(crate) async fn once_there<T>(open: impl AsyncFn() -> Result<T, OpenError>) -> Result<T, Failed> {
+pub(crate) async fn once_there<T, E: OpenFailure>(open: impl AsyncFn() -> Result<T, E>) -> Result<T, Failed> {
     let (began, mut told) = (Instant::now(), None::<Instant>);
     loop {
         let away = match open().await {
-            Err(OpenError::Server(error)) if error.is_away() => error,
+            Err(error) if error.is_away() => error,
             opened => return Ok(opened?),
         };
         if began.elapsed() >= START_PATIENCE {
-            return Err(Away { seconds: began.elapsed().as_secs(), source: away }.into());
+            return Err(Away { seconds: began.elapsed().as_secs(), source: away.into() }.into());
         }
         if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             told = Some(Instant::now());

@@ -39,6 +39,9 @@ pub enum ControlError {
     /// It is being rebuilt already.
     #[error("it is being rebuilt already")]
     Rebuilding,
+    /// A newer build keeps it, or builds it.
+    #[error("a newer build keeps it")]
+    Newer,
     /// There is no rebuild that could be given up.
     #[error("it is not being rebuilt")]
     NotRebuilding,
@@ -48,7 +51,7 @@ pub enum ControlError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-    /// The files could not be reached.
+    /// The read models could not be reached.
     #[error(transparent)]
     ReadModels(#[from] ReadModelsError),
 }
@@ -88,6 +91,7 @@ impl ProjectionControl {
                         Ok(())
                     }
                     Err(ReadModelsError::Rebuilding(_)) => Err(ControlError::Rebuilding),
+                    Err(ReadModelsError::TooNew { .. }) => Err(ControlError::Newer),
                     Err(error) => Err(error.into()),
                 };
             };
@@ -150,7 +154,10 @@ impl ProjectionControl {
     async fn cancel_anywhere(&self, projection: &Arc<dyn Projection>) -> Result<(), ControlError> {
         let unfinished = self.models.unfinished(std::slice::from_ref(projection)).await?;
         let (_, copy) = unfinished.into_iter().next().ok_or(ControlError::NotRebuilding)?;
-        self.models.forget(&copy).await?;
+        if !self.models.forget(&copy).await? {
+            // It has taken over meanwhile.
+            return Err(ControlError::NotRebuilding);
+        }
         self.progress.rebuild_ended(projection.name());
         Ok(())
     }

@@ -4,13 +4,10 @@
 //! What is asked of the projections stands in the catalog, so that it can be asked on any node: a copy to be built, one
 //! that is not wanted any more, one that is to try again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use daybook_eventlog::Log;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Progress, Projection, ReadModels, ReadModelsError,
@@ -62,11 +59,20 @@ enum Turn {
 impl Node {
     /// Takes its turns until `stopped`.
     pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
-        let mut is_answering = true;
         gauge_of_lead(false);
+        let (mut stand_in, mut is_answering) = (Duration::ZERO, true);
         loop {
-            let mut stand_in = STAND_EVERY;
-            match self.server.try_lead().await {
+            let stand = async {
+                tokio::time::sleep(stand_in).await;
+                self.server.try_lead().await
+            };
+            let tried = tokio::select! {
+                _ = stopped.recv() => return,
+                tried = stand => tried,
+                never = self.look() => match never {},
+            };
+            stand_in = STAND_EVERY;
+            match tried {
                 Ok(Some(leadership)) => {
                     is_answering = true;
                     match self.lead(leadership, &mut stopped).await {
@@ -86,10 +92,6 @@ impl Node {
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                _ = stopped.recv() => return,
-                () = self.look(Instant::now() + stand_in) => {}
-            }
         }
     }
 
@@ -108,18 +110,12 @@ impl Node {
         };
         tracing::info!("this node keeps the read models from now on");
         self.tell(true);
-        let turn = loop {
-            tokio::select! {
-                () = leadership.lost() => break Turn::Over,
-                () = keeper.ended() => break Turn::Over,
-                _ = stopped.recv() => break Turn::Stopped,
-                () = tokio::time::sleep(ATTEND_EVERY) => {
-                    if let Err(error) = self.attend(keeper.commands()).await {
-                        tracing::debug!(%error, "what is asked of the projections could not be looked at");
-                        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-                    }
-                }
-            }
+        let commands = keeper.commands().clone();
+        let turn = tokio::select! {
+            () = leadership.lost() => Turn::Over,
+            () = keeper.ended() => Turn::Over,
+            _ = stopped.recv() => Turn::Stopped,
+            never = self.attend(&commands) => match never {},
         };
         self.tell(false);
         keeper.stop().await;
@@ -133,8 +129,18 @@ impl Node {
         gauge_of_lead(leads);
     }
 
-    /// Does what any node was asked.
-    async fn attend(&self, commands: &Commands) -> Result<(), ReadModelsError> {
+    /// Does what any node was asked, for ever.
+    async fn attend(&self, commands: &Commands) -> Infallible {
+        loop {
+            tokio::time::sleep(ATTEND_EVERY).await;
+            if let Err(error) = self.attend_once(commands).await {
+                tracing::debug!(%error, "what is asked of the projections could not be looked at");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+
+    async fn attend_once(&self, commands: &Commands) -> Result<(), ReadModelsError> {
         // Before the look: what has stopped since then is not told to try again.
         let stopped: Vec<&str> =
             self.projections.iter().map(|one| one.name()).filter(|name| self.progress.has_stopped(name)).collect();
@@ -155,8 +161,14 @@ impl Node {
                         if is_gone {
                             self.models.give_up(&copy).await;
                         }
+                    } else if !commands.rebuilds.has(name) {
+                        // What another node had begun, or was asked, has ended.
+                        self.note_rebuild(name, copies);
                     }
                 }
+            }
+            if copies.version != projection.version() {
+                self.progress.has_none(name);
             }
             if stopped.contains(&name) && copies.version == projection.version() && copies.checkpoint.fault.is_none() {
                 let (reply, _) = oneshot::channel();
@@ -167,9 +179,9 @@ impl Node {
         Ok(())
     }
 
-    /// Notes how far the node is that keeps the read models, until `end`.
-    async fn look(&self, end: Instant) {
-        while Instant::now() < end {
+    /// Notes how far the node is that keeps the read models, for ever.
+    async fn look(&self) -> Infallible {
+        loop {
             let pause = match self.server.positions().await {
                 Ok(positions) => {
                     self.note(&positions);
@@ -181,7 +193,7 @@ impl Node {
                 }
             };
             tokio::select! {
-                () = sleep_until(end.min(Instant::now() + pause)) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.progress.awaited(), if pause == LOOK_EVERY_IDLE => {}
             }
         }
@@ -199,11 +211,15 @@ impl Node {
             } else {
                 self.progress.applied(name, copies.checkpoint.position, self.log.head());
             }
-            match (&copies.building, &copies.rebuild_failure) {
-                (Some(building), _) => self.progress.rebuilding_elsewhere(name, building.position),
-                (None, Some(reason)) => self.progress.rebuild_failed(name, reason.clone()),
-                (None, None) => self.progress.rebuild_ended(name),
-            }
+            self.note_rebuild(name, copies);
+        }
+    }
+
+    fn note_rebuild(&self, name: &str, copies: &CopyPositions) {
+        match (&copies.building, &copies.rebuild_failure) {
+            (Some(building), _) => self.progress.rebuilding_elsewhere(name, building.position),
+            (None, Some(reason)) => self.progress.rebuild_failed(name, reason.clone()),
+            (None, None) => self.progress.rebuild_ended(name),
         }
     }
 }

@@ -110,7 +110,7 @@ async fn rebuild_here(
             }
             Built::Failed { reason, .. } => Some(reason),
             Built::Whole => {
-                models.take_over(copy).await?;
+                models.take_over_in_the_end(copy).await?;
                 models.forget_retired(name).await;
                 None
             }
@@ -134,9 +134,10 @@ pub async fn cancel(
     for (projection, copy) in models.unfinished(projections).await? {
         if wanted(projection.name()) {
             // Whoever may be building it hears of it before its tables go.
-            models.forget(&copy).await?;
-            models.give_up(&copy).await;
-            given_up.push(projection.name());
+            if models.forget(&copy).await? {
+                models.give_up(&copy).await;
+                given_up.push(projection.name());
+            }
         }
     }
     Ok(given_up)

@@ -16,7 +16,7 @@ use crate::{
     Progress, Projection, ReadModels, ReadModelsError,
     control::Commands,
     followers::{End, Follower, Followers, Hold, Observer},
-    models::{Checkpoint, CopyId},
+    models::{Checkpoint, CopyId, TAKE_OVER_PAUSE, TAKE_OVER_TRIES_MAX},
 };
 
 /// What is left for the one who takes the copy over, at most, unless the log grows faster than a copy does.
@@ -116,10 +116,12 @@ impl Rebuilder {
 
     async fn finish(&self, (projection, copy): Building, built: Built) {
         let name = projection.name();
+        // Whatever it has come to.
+        let built = if self.commands.rebuilds.is_given_up(name) { Built::GivenUp } else { built };
         match built {
-            Built::Interrupted if !self.commands.rebuilds.is_given_up(name) => {}
+            Built::Interrupted => {}
             Built::Whole if self.commands.rebuilds.begin_handover(name) => {
-                match self.commands.take_over((projection, copy.clone())).await {
+                match self.hand_over((projection, copy.clone())).await {
                     Ok(()) => {
                         self.progress.rebuild_ended(name);
                         self.commands.rebuilds.end(name);
@@ -144,11 +146,23 @@ impl Rebuilder {
             Built::Fenced => self.let_go(name, &copy).await,
             Built::Failed { reason, may_pass: true } => self.try_later(name, &io::Error::other(reason)),
             Built::Failed { reason, may_pass: false } => self.fail(name, &copy, reason).await,
-            Built::GivenUp | Built::Interrupted | Built::Whole | Built::Stopped(_) => {
+            Built::GivenUp | Built::Whole | Built::Stopped(_) => {
                 self.models.give_up(&copy).await;
                 self.progress.rebuild_ended(name);
                 self.commands.rebuilds.end(name);
             }
+        }
+    }
+
+    /// What is served is kept up between two tries.
+    async fn hand_over(&self, building: Building) -> Result<(), TakeOverError> {
+        let mut tries = 0;
+        loop {
+            match self.commands.take_over(building.clone()).await {
+                Err(TakeOverError::ReadModels(error)) if error.may_pass() && tries < TAKE_OVER_TRIES_MAX => tries += 1,
+                handed_over => return handed_over,
+            }
+            tokio::time::sleep(TAKE_OVER_PAUSE).await;
         }
     }
 
@@ -284,8 +298,9 @@ pub(crate) async fn build(
                 follower.try_again();
                 followers.push((name, follower));
             }
+            Err(ReadModelsError::Fenced(_)) => built.push((name, Built::Fenced)),
             Err(error) => {
-                let reason = format!("its file cannot be used: {error}");
+                let reason = format!("its copy cannot be used: {error}");
                 built.push((name, Built::Failed { reason, may_pass: error.may_pass() }));
             }
         }
@@ -305,8 +320,13 @@ pub(crate) async fn build(
                     error = &error as &dyn std::error::Error,
                     "the log cannot be read beside its writer; trying again"
                 );
-                tokio::time::sleep(RETRY_AFTER).await;
-                continue;
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_AFTER) => continue,
+                    _ = stop.recv() => {
+                        is_interrupted = true;
+                        break;
+                    }
+                }
             }
         }
         match followers.follow(Some(head), &mut stop).await {

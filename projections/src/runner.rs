@@ -1,6 +1,6 @@
 //! Keeps the read models of a running server up with the log: alone, or in turns with the other nodes that share them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use daybook_eventlog::Log;
 use tokio::{
@@ -15,6 +15,9 @@ use crate::{
     node::{Node, gauge_of_lead},
     progress::HEAD_SAMPLE_EVERY,
 };
+
+/// How long a node may take to let go of the read models.
+const STOP_MAX: Duration = Duration::from_secs(12);
 
 /// The tasks that keep read models up with the log and rebuild them. Dropping it stops them.
 pub struct Runner {
@@ -100,11 +103,13 @@ impl Runner {
     pub async fn stop(self) {
         match self.role {
             Role::Alone { keeper, .. } => keeper.stop().await,
-            Role::Node { task, stop, .. } => {
+            Role::Node { mut task, stop, .. } => {
                 // It stops as well when nobody could tell it any more.
                 drop(stop);
-                // It ends within the patience of what it does; one that panicked has ended.
-                let _ = task.await;
+                // One that panicked has ended.
+                if tokio::time::timeout(STOP_MAX, &mut task).await.is_err() {
+                    task.abort();
+                }
             }
         }
     }

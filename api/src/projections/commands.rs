@@ -136,6 +136,7 @@ fn problem(error: ControlError) -> Problem {
         ControlError::Rebuilding => {
             Problem::conflict("It is being rebuilt already: wait for it, or give it up by rebuild/cancel.")
         }
+        ControlError::Newer => Problem::conflict("A newer build keeps it: ask a node of that build."),
         ControlError::NotRebuilding => Problem::conflict("It is not being rebuilt."),
         ControlError::NotStopped => Problem::conflict("It has not stopped at any event."),
         ControlError::Stopping => Problem::unavailable("The server is stopping: try again.", 2),

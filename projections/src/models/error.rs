@@ -118,7 +118,9 @@ fn may_pass_on_server(code: &str) -> bool {
 /// statement is of tables that are no more, or another transaction had to go first.
 pub(super) fn is_worth_asking_again(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // One that was waited for in vain has taken all the time there is.
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
+        sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
             matches!(error.code(), "57P01" | "57P02" | "57P03" | "57P05" | "0A000" | "40001" | "40P01")
                 || error.code().starts_with("08")

@@ -16,6 +16,7 @@ mod text;
 use std::{
     path::Path,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use daybook_eventlog::{Log, Position};
@@ -37,6 +38,10 @@ use crate::Projection;
 
 /// The read models' folder in the data folder. It may be deleted while nothing runs: the next start builds it anew.
 pub const READ_MODELS_FOLDER: &str = "read-models";
+
+/// How often a take-over is tried that others' queries are in the way of, and how long they are let through in between.
+pub(crate) const TAKE_OVER_TRIES_MAX: u32 = 30;
+pub(crate) const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
 
 /// The read models' tables. Cheap to clone.
 pub struct ReadModels {
@@ -73,7 +78,8 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) async fn of(log: &Log) -> Result<Self, ReadModelsError> {
         let first = log.event_at(Position::new(1)).await.map_err(ReadModelsError::Log)?;
-        Ok(Self { first_event: first.map(|event| event.id), head: log.head() })
+        let head = log.stored_head().await.map_err(ReadModelsError::Log)?;
+        Ok(Self { first_event: first.map(|event| event.id), head })
     }
 }
 
@@ -237,8 +243,12 @@ impl ReadModels {
     pub(crate) async fn sync(&self, id: &CopyId) -> Result<(), ReadModelsError> {
         match &self.storage {
             Storage::Sqlite(models) => models.sync(id).await,
-            // The server writes what it commits in the order of the commits: a take-over cannot outlive what it is of.
-            Storage::Postgres(_) => Ok(()),
+            Storage::Postgres(models) => {
+                // The server writes what it commits in the order of the commits: a take-over cannot outlive what it is
+                // of, and nothing has to be waited for.
+                models.analyze(id).await;
+                Ok(())
+            }
         }
     }
 
@@ -248,6 +258,18 @@ impl ReadModels {
         match &self.storage {
             Storage::Sqlite(models) => models.take_over(id).await,
             Storage::Postgres(models) => models.take_over(id).await,
+        }
+    }
+
+    /// The same, where nobody else has anything to do meanwhile: as often as it takes.
+    pub(crate) async fn take_over_in_the_end(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+        let mut tries = 0;
+        loop {
+            match self.take_over(id).await {
+                Err(error) if error.may_pass() && tries < TAKE_OVER_TRIES_MAX => tries += 1,
+                taken => return taken,
+            }
+            tokio::time::sleep(TAKE_OVER_PAUSE).await;
         }
     }
 
@@ -267,10 +289,11 @@ impl ReadModels {
         }
     }
 
-    /// Takes a copy that is being built out of the catalog: it does not come back, not even after a crash.
-    pub(crate) async fn forget(&self, id: &CopyId) -> Result<(), ReadModelsError> {
+    /// Takes a copy that is being built out of the catalog: it does not come back, not even after a crash. Whether it
+    /// was still being built.
+    pub(crate) async fn forget(&self, id: &CopyId) -> Result<bool, ReadModelsError> {
         match &self.storage {
-            Storage::Sqlite(models) => models.forget(id).await,
+            Storage::Sqlite(models) => models.forget(id).await.map(|()| true),
             Storage::Postgres(models) => models.forget(id).await,
         }
     }

@@ -13,15 +13,23 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, text::escaped};
+use super::{
+    ReadModels, ReadModelsError, Reading,
+    error::is_worth_asking_again,
+    postgres::{QUERY_MAX, late},
+    text::escaped,
+};
 
 /// How often a server is asked, when it is the connection that fails.
 const TRIES_MAX: usize = 3;
 
 /// What a row of either engine can be made into.
-pub(crate) trait ModelRow: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+pub(crate) trait ModelRow:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static
+{
+}
 
-impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> ModelRow for T {}
+impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static> ModelRow for T {}
 
 /// A value for a place in the text. It has its type even where it is missing.
 #[derive(Debug, Clone)]
@@ -187,11 +195,30 @@ async fn fetch_on_postgres<T: ModelRow>(
     arguments: Vec<Argument>,
 ) -> Result<Vec<T>, sqlx::Error> {
     for _ in 1..TRIES_MAX {
-        match on_postgres(sql.clone(), arguments.clone()).fetch_all(pool).await {
+        match ask(pool, on_postgres(sql.clone(), arguments.clone())).await {
             Err(error) if is_worth_asking_again(&error) => tracing::debug!(%error, "a query is put again"),
             answer => return answer,
         }
     }
     // The tables may be others than those that a statement was prepared for.
-    on_postgres(sql, arguments).persistent(false).fetch_all(pool).await
+    ask(pool, on_postgres(sql, arguments).persistent(false)).await
+}
+
+/// In a task of its own: a caller that goes away in the middle leaves a connection behind that is as good as new.
+async fn ask<T: ModelRow>(
+    pool: &PgPool,
+    query: QueryAs<'static, Postgres, T, PgArguments>,
+) -> Result<Vec<T>, sqlx::Error> {
+    let pool = pool.clone();
+    let asked = tokio::spawn(async move {
+        let mut connection = pool.acquire().await?;
+        match tokio::time::timeout(QUERY_MAX, query.fetch_all(&mut *connection)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                drop(connection.detach());
+                Err(late(QUERY_MAX))
+            }
+        }
+    });
+    asked.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }

@@ -165,10 +165,33 @@ impl<'c> Change<'c> {
     }
 
     /// Takes a copy that is being built out of the catalog, and leaves its tables to whoever writes them now.
-    pub(super) async fn forget(&mut self, id: &CopyId) -> Result<(), ReadModelsError> {
+    /// Whether it was still being built.
+    pub(super) async fn forget(&mut self, id: &CopyId) -> Result<bool, ReadModelsError> {
         let sql = format!("DELETE FROM \"{}\".copies WHERE generation = $1 AND state = 'building'", self.schema);
-        sqlx::query(AssertSqlSafe(sql)).bind(id.generation).execute(&mut *self.transaction).await?;
-        Ok(())
+        let forgotten = sqlx::query(AssertSqlSafe(sql)).bind(id.generation).execute(&mut *self.transaction).await?;
+        Ok(forgotten.rows_affected() > 0)
+    }
+
+    /// Where a copy is at this moment; nobody moves it until the change is made.
+    pub(super) async fn hold(&mut self, entry: &Entry) -> Result<Checkpoint, ReadModelsError> {
+        let sql = format!(
+            "SELECT position, fault_position, fault_reason FROM \"{}\".copies WHERE generation = $1 FOR UPDATE",
+            self.schema
+        );
+        let (position, fault_position, fault_reason): (i64, Option<i64>, Option<StoredText>) =
+            sqlx::query_as(AssertSqlSafe(sql)).bind(entry.id.generation).fetch_one(&mut *self.transaction).await?;
+        Ok(Checkpoint::stored(position, fault_position, fault_reason.map(String::from)))
+    }
+
+    /// The copy of `name` that is served has not stopped, as far as is stored; whether it had.
+    pub(super) async fn forget_fault(&mut self, name: &str) -> Result<bool, ReadModelsError> {
+        let sql = format!(
+            "UPDATE \"{}\".copies SET fault_position = NULL, fault_reason = NULL
+             WHERE name = $1 AND state = 'served' AND fault_position IS NOT NULL",
+            self.schema
+        );
+        let changed = sqlx::query(AssertSqlSafe(sql)).bind(name).execute(&mut *self.transaction).await?;
+        Ok(changed.rows_affected() > 0)
     }
 
     /// Removes the tables of a copy of `name` that was being built, and that the catalog knows nothing of.

@@ -3,13 +3,14 @@
 //! Every transaction moves the copy's position from where this writer believes it to be. Where another node has moved
 //! it, nothing is written, now or later: that node keeps the copy now.
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
     Connector, ReadModelsError,
     catalog::{CopyState, Entry, schema_of},
+    patience::{CHANGE_MAX, within},
 };
 use crate::{
     Projection,
@@ -25,6 +26,8 @@ pub(crate) struct PostgresCopy {
     pub(crate) id: CopyId,
     connector: Connector,
     connection: Option<PgConnection>,
+    /// Where the connection finds the tables.
+    state: CopyState,
     /// What the server says, as far as is known.
     stored: Checkpoint,
     /// What was being committed when the connection was lost: it may be stored or not.
@@ -40,9 +43,13 @@ impl PostgresCopy {
         id: CopyId,
         projection: &dyn Projection,
     ) -> Result<Self, ReadModelsError> {
-        let (mut connection, entry) = connect(connector, &id).await?;
-        let schema = schema_of(&connector.schema, &id.name, entry.state);
-        let types = column_types(&mut connection, &schema, &entry.tables).await?;
+        let opened = async {
+            let (mut connection, entry) = connect(connector, &id).await?;
+            let schema = schema_of(&connector.schema, &id.name, entry.state);
+            let types = column_types(&mut connection, &schema, &entry.tables).await?;
+            Ok::<_, ReadModelsError>((connection, entry, schema, types))
+        };
+        let (connection, Entry { state, checkpoint: stored, .. }, schema, types) = within(CHANGE_MAX, opened).await?;
         for (table, column) in
             projection.tables().iter().flat_map(|table| table.columns.iter().map(|column| (table.name, column.name)))
         {
@@ -50,8 +57,8 @@ impl PostgresCopy {
                 return Err(ReadModelsError::Corrupt(format!("{schema}.{table} has no usable column {column}")));
             }
         }
-        let stored = entry.checkpoint;
-        Ok(Self { id, connector: connector.clone(), connection: Some(connection), stored, in_doubt: None, types })
+        let (connector, connection) = (connector.clone(), Some(connection));
+        Ok(Self { id, connector, connection, state, stored, in_doubt: None, types })
     }
 
     pub(crate) fn stored(&self) -> &Checkpoint {
@@ -68,7 +75,8 @@ impl PostgresCopy {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let (connection, entry) = connect(&self.connector, &self.id).await?;
+                let (connection, entry) = within(CHANGE_MAX, connect(&self.connector, &self.id)).await?;
+                self.state = entry.state;
                 if self.in_doubt.take().is_some_and(|in_doubt| in_doubt == entry.checkpoint && in_doubt == *checkpoint)
                 {
                     (self.stored, self.connection) = (entry.checkpoint, Some(connection));
@@ -80,11 +88,7 @@ impl PostgresCopy {
                 connection
             }
         };
-        let written = tokio::time::timeout(WRITE_MAX, self.write_on(connection, changes, checkpoint)).await;
-        let written = written.unwrap_or_else(|_| {
-            let text = format!("the server did not answer within {} s", WRITE_MAX.as_secs());
-            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)).into())
-        });
+        let written = within(WRITE_MAX, self.write_on(connection, changes, checkpoint)).await;
         if written.is_ok() {
             self.stored = checkpoint.clone();
             self.in_doubt = None;
@@ -151,7 +155,7 @@ impl PostgresCopy {
     async fn move_on(&self, connection: &mut PgConnection, checkpoint: &Checkpoint) -> Result<(), ReadModelsError> {
         let sql = format!(
             "UPDATE \"{}\".copies SET position = $1, fault_position = $2, fault_reason = $3
-             WHERE name = $4 AND generation = $5 AND position = $6",
+             WHERE name = $4 AND generation = $5 AND position = $6 AND state = $7",
             self.connector.schema
         );
         let (position, fault_position, fault_reason) = checkpoint.columns();
@@ -162,6 +166,7 @@ impl PostgresCopy {
             .bind(&self.id.name)
             .bind(self.id.generation)
             .bind(self.stored.columns().0)
+            .bind(self.state.name())
             .execute(connection)
             .await?;
         if moved.rows_affected() == 1 { Ok(()) } else { Err(ReadModelsError::Fenced(self.id.name.clone())) }

@@ -8,7 +8,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Connector, ReadModelsError};
+use super::{
+    Connector, ReadModelsError,
+    patience::{LOOK_MAX, within},
+};
 
 /// How often the connection that holds the lock is tried.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,13 +38,12 @@ impl Leadership {
         // A node that hangs does not lead: the server ends a session that is silent for so long.
         let silence = [("idle_session_timeout", SILENCE_MAX)];
         let mut connection = connector.connect_with("leader", silence).await?;
-        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-            .bind(format!("daybook read models, leader, {}", connector.schema))
-            .fetch_one(&mut connection)
-            .await?;
+        let ask = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+            .bind(format!("daybook read models, leader, {}", connector.schema));
+        let taken: bool = within(LOOK_MAX, ask.fetch_one(&mut connection)).await?;
         if !taken {
             // A connection that cannot be closed cleanly is dropped.
-            let _ = connection.close().await;
+            let _ = within(LOOK_MAX, connection.close()).await;
             return Ok(None);
         }
         let (lost, is_lost) = watch::channel(false);

@@ -9,13 +9,20 @@ mod copy;
 mod format;
 mod lead;
 mod options;
+mod patience;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use daybook_eventlog::{Log, Position};
+use daybook_eventlog::Log;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -23,18 +30,26 @@ pub use self::options::PostgresModelsOptions;
 use self::{
     catalog::{Change, CopyState, Entry, schema_of},
     options::Connector,
+    patience::{CHANGE_MAX, within},
 };
-pub(crate) use self::{copy::PostgresCopy, lead::Leadership, rows::CopyPositions};
+pub(crate) use self::{
+    copy::PostgresCopy,
+    lead::Leadership,
+    patience::{QUERY_MAX, late},
+    rows::CopyPositions,
+};
 use super::{CopyId, ReadModelsError, Source};
 use crate::Projection;
 
-/// How long a node's own view of the log may be behind what another node has applied of it.
-const LOG_VIEW_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// How often a take-over tries to come between the queries of others. Each time those that come after it wait with it,
-/// so it waits only a moment, and lets them through before it tries again.
-const TAKE_OVER_TRIES_MAX: u32 = 30;
-const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
-const TAKE_OVER_LOCK_MS_MAX: u32 = 300;
+/// How long a take-over waits for the queries of others, while those that come after it wait with it.
+const TAKE_OVER_LOCK_MS: u32 = 300;
+/// Now and then it waits longer: the server's own vacuum lets go of a table when somebody has waited for a second.
+const TAKE_OVER_LONG_LOCK_MS: u32 = 1_500;
+const TAKE_OVER_LONG_EVERY: u32 = 5;
+/// How long connections that are in use are waited for at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How long a copy that is given up is waited for, which a batch may be being written to.
+const FORGET_LOCK_MS: u32 = 20_000;
 
 /// The read models on a server. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +59,8 @@ struct Server {
     connector: Connector,
     /// Only used from the runtime that opened the read models: a connection stays with the runtime that made it.
     pool: PgPool,
+    /// Take-overs that were tried.
+    take_overs: AtomicU32,
 }
 
 impl PostgresModels {
@@ -51,7 +68,7 @@ impl PostgresModels {
         let connector = Connector::new(options)?;
         format::prepare(&connector, options.make).await?;
         let pool = connector.pool();
-        Ok(Self(Arc::new(Server { connector, pool })))
+        Ok(Self(Arc::new(Server { connector, pool, take_overs: AtomicU32::new(0) })))
     }
 
     pub(crate) fn place(&self) -> &str {
@@ -63,7 +80,8 @@ impl PostgresModels {
     }
 
     pub(crate) async fn close(&self) {
-        self.0.pool.close().await;
+        // Those that are not given back in time end with the process.
+        let _ = tokio::time::timeout(CLOSE_MAX, self.0.pool.close()).await;
     }
 
     pub(crate) async fn try_lead(&self) -> Result<Option<Leadership>, ReadModelsError> {
@@ -77,28 +95,26 @@ impl PostgresModels {
         projections: &[Arc<dyn Projection>],
         log: &Log,
     ) -> Result<Vec<(Arc<dyn Projection>, PostgresCopy)>, ReadModelsError> {
-        let connector = &self.0.connector;
-        let mut connection = connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &connector.schema).await?;
-        let entries = change.entries(None).await?;
-        for projection in projections {
-            refuse_newer(&entries, &**projection)?;
-        }
-        let source = source(log, entries.iter().map(Entry::position).max()).await?;
-        let known = change.first_event().await?;
-        let is_ahead = entries.iter().any(|entry| entry.position() > source.head);
-        if is_ahead || known.is_some() && known != source.first_event {
-            tracing::warn!("the read models were built from another log: building them anew");
-            change.clear().await?;
-        }
-        if let (None, Some(first_event)) = (change.first_event().await?, source.first_event) {
-            change.note_first_event(first_event).await?;
-        }
-        for projection in projections {
-            make_missing(&mut change, &**projection).await?;
-        }
-        let entries = change.entries(None).await?;
-        change.commit().await?;
+        let entries = self
+            .change(async |change| {
+                let entries = change.entries(None).await?;
+                // After the copies' positions: others may have applied more of the log than was there a moment ago.
+                let source = Source::of(log).await?;
+                let known = change.first_event().await?;
+                let is_ahead = entries.iter().any(|entry| entry.position() > source.head);
+                if is_ahead || known.is_some() && known != source.first_event {
+                    tracing::warn!("the read models were built from another log: building them anew");
+                    change.clear().await?;
+                }
+                if let (None, Some(first_event)) = (change.first_event().await?, source.first_event) {
+                    change.note_first_event(first_event).await?;
+                }
+                for projection in projections {
+                    make_missing(change, &**projection).await?;
+                }
+                change.entries(None).await
+            })
+            .await?;
         let mut copies = Vec::with_capacity(projections.len());
         for projection in projections {
             let is_current = |entry: &&Entry| {
@@ -124,17 +140,15 @@ impl PostgresModels {
 
     /// An empty copy that is served instead of a damaged one.
     async fn replace(&self, damaged: &CopyId, projection: &dyn Projection) -> Result<CopyId, ReadModelsError> {
-        let connector = &self.0.connector;
-        let mut connection = connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &connector.schema).await?;
-        let entries = change.entries(Some(&damaged.name)).await?;
-        let Some(entry) = entries.iter().find(|entry| entry.id == *damaged) else {
-            return Err(ReadModelsError::Fenced(damaged.name.clone()));
-        };
-        change.remove(entry).await?;
-        let id = change.add(projection, CopyState::Served).await?;
-        change.commit().await?;
-        Ok(id)
+        self.change(async |change| {
+            let entries = change.entries(Some(&damaged.name)).await?;
+            let Some(entry) = entries.iter().find(|entry| entry.id == *damaged) else {
+                return Err(ReadModelsError::Fenced(damaged.name.clone()));
+            };
+            change.remove(entry).await?;
+            change.add(projection, CopyState::Served).await
+        })
+        .await
     }
 
     pub(crate) async fn unfinished(
@@ -153,21 +167,22 @@ impl PostgresModels {
 
     /// A copy to be built, unless there is one.
     pub(crate) async fn begin_beside(&self, projection: &dyn Projection) -> Result<CopyId, ReadModelsError> {
-        let connector = &self.0.connector;
-        let mut connection = connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &connector.schema).await?;
-        let entries = change.entries(Some(projection.name())).await?;
-        refuse_newer(&entries, projection)?;
-        for entry in entries.iter().filter(|entry| entry.state == CopyState::Building) {
-            if entry.version == projection.version() {
-                return Err(ReadModelsError::Rebuilding(projection.name().to_owned()));
+        self.change(async |change| {
+            let entries = change.entries(Some(projection.name())).await?;
+            if let Some(newer) = entries.iter().find(|entry| entry.version > projection.version()) {
+                let (name, known) = (projection.name().to_owned(), projection.version());
+                return Err(ReadModelsError::TooNew { name, found: newer.version, known });
             }
-            change.remove(entry).await?;
-        }
-        change.note_failure(projection.name(), None).await?;
-        let id = change.add(projection, CopyState::Building).await?;
-        change.commit().await?;
-        Ok(id)
+            for entry in entries.iter().filter(|entry| entry.state == CopyState::Building) {
+                if entry.version == projection.version() {
+                    return Err(ReadModelsError::Rebuilding(projection.name().to_owned()));
+                }
+                change.remove(entry).await?;
+            }
+            change.note_failure(projection.name(), None).await?;
+            change.add(projection, CopyState::Building).await
+        })
+        .await
     }
 
     pub(crate) async fn open_copy(
@@ -178,43 +193,37 @@ impl PostgresModels {
         PostgresCopy::open(&self.0.connector, id, projection).await
     }
 
+    /// Comes between the queries of others, if they let it: it waits only a moment, while those that come after it wait
+    /// with it. An error that may pass is one to try again after.
     pub(crate) async fn take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        self.analyze(id).await;
-        let mut tries = 1;
-        loop {
-            match self.try_take_over(id).await {
-                // The answer to the commit was lost, or a query of somebody's takes long.
-                Err(error) if error.may_pass() && tries < TAKE_OVER_TRIES_MAX => {
-                    tracing::info!(error = &error as &dyn std::error::Error, copy = ?id, "it takes over in a moment");
-                    tokio::time::sleep(TAKE_OVER_PAUSE).await;
-                }
-                taken => return taken,
+        let is_long =
+            self.0.take_overs.fetch_add(1, Ordering::Relaxed) % TAKE_OVER_LONG_EVERY == TAKE_OVER_LONG_EVERY - 1;
+        let patience = if is_long { TAKE_OVER_LONG_LOCK_MS } else { TAKE_OVER_LOCK_MS };
+        self.change(async |change| {
+            let entries = change.entries(Some(&id.name)).await?;
+            let fenced = || ReadModelsError::Fenced(id.name.clone());
+            let fresh = entries.iter().find(|entry| entry.id == *id).ok_or_else(fenced)?;
+            // The answer to a commit was lost.
+            if fresh.state == CopyState::Served {
+                return Ok(());
             }
-            tries += 1;
-        }
-    }
-
-    async fn try_take_over(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        let connector = &self.0.connector;
-        let mut connection = connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &connector.schema).await?;
-        let entries = change.entries(Some(&id.name)).await?;
-        let Some(fresh) = entries.iter().find(|entry| entry.id == *id) else {
-            return Err(ReadModelsError::Fenced(id.name.clone()));
-        };
-        if fresh.state == CopyState::Served {
-            return Ok(());
-        }
-        change.wait_for_locks(TAKE_OVER_LOCK_MS_MAX).await?;
-        for entry in entries.iter().filter(|entry| entry.state == CopyState::Served) {
-            change.remove(entry).await?;
-        }
-        change.serve(fresh).await?;
-        change.commit().await
+            change.wait_for_locks(patience).await?;
+            for served in entries.iter().filter(|entry| entry.state == CopyState::Served) {
+                let stored = change.hold(served).await?;
+                // Somebody else keeps the one that is served: who has read it must not see less afterwards.
+                let is_of_this = served.version == fresh.version && stored.fault.is_none();
+                if is_of_this && stored.position > fresh.position() {
+                    return Err(fenced());
+                }
+                change.remove(served).await?;
+            }
+            change.serve(fresh).await
+        })
+        .await
     }
 
     /// So that the first queries are planned for what is there.
-    async fn analyze(&self, id: &CopyId) {
+    pub(crate) async fn analyze(&self, id: &CopyId) {
         let analyzed = async {
             let connector = &self.0.connector;
             let mut connection = connector.connect("catalog").await?;
@@ -233,36 +242,32 @@ impl PostgresModels {
     }
 
     pub(crate) async fn note_source(&self, first_event: Uuid) -> Result<(), ReadModelsError> {
-        let mut connection = self.0.connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &self.0.connector.schema).await?;
-        if change.first_event().await?.is_none() {
-            change.note_first_event(first_event).await?;
-        }
-        change.commit().await
+        self.change(async |change| match change.first_event().await? {
+            None => change.note_first_event(first_event).await,
+            Some(_) => Ok(()),
+        })
+        .await
     }
 
-    /// Whoever builds it hears of it at the next write, and removes its tables.
-    pub(crate) async fn forget(&self, id: &CopyId) -> Result<(), ReadModelsError> {
-        let mut connection = self.0.connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &self.0.connector.schema).await?;
-        change.forget(id).await?;
-        change.commit().await
+    /// Whoever builds it hears of it at the next write, and removes its tables. Whether it was still being built.
+    pub(crate) async fn forget(&self, id: &CopyId) -> Result<bool, ReadModelsError> {
+        self.change(async |change| {
+            change.wait_for_locks(FORGET_LOCK_MS).await?;
+            change.forget(id).await
+        })
+        .await
     }
 
     pub(crate) async fn give_up(&self, id: &CopyId) {
-        let given_up = async {
-            let connector = &self.0.connector;
-            let mut connection = connector.connect("catalog").await?;
-            let mut change = Change::begin(&mut connection, &connector.schema).await?;
+        let given_up = self.change(async |change| {
             let entries = change.entries(Some(&id.name)).await?;
             match entries.iter().find(|entry| entry.state == CopyState::Building) {
-                Some(entry) if entry.id == *id => change.remove(entry).await?,
+                Some(entry) if entry.id == *id => change.remove(entry).await,
                 // The tables are of another one by now.
-                Some(_) => {}
-                None => change.remove_forgotten(&id.name).await?,
+                Some(_) => Ok(()),
+                None => change.remove_forgotten(&id.name).await,
             }
-            change.commit().await
-        };
+        });
         if let Err(error) = given_up.await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, copy = ?id, "a copy that nobody wants stays until the next one is built");
@@ -276,63 +281,59 @@ impl PostgresModels {
 
     /// The copy of `name` that is served is to try again where it stopped; whether it had.
     pub(crate) async fn try_again(&self, name: &str) -> Result<bool, ReadModelsError> {
-        let sql = format!(
-            "UPDATE \"{}\".copies SET fault_position = NULL, fault_reason = NULL
-             WHERE name = $1 AND state = 'served' AND fault_position IS NOT NULL",
-            self.0.connector.schema
-        );
-        let resumed = sqlx::query(AssertSqlSafe(sql)).bind(name).execute(&self.0.pool).await?;
-        Ok(resumed.rows_affected() > 0)
+        self.change(async |change| change.forget_fault(name).await).await
     }
 
     /// Notes why the last copy of `name` that was built was given up.
     pub(crate) async fn note_failure(&self, name: &str, reason: &str) -> Result<(), ReadModelsError> {
-        let mut connection = self.0.connector.connect("catalog").await?;
-        let mut change = Change::begin(&mut connection, &self.0.connector.schema).await?;
-        change.note_failure(name, Some(reason)).await?;
-        change.commit().await
+        self.change(async |change| change.note_failure(name, Some(reason)).await).await
     }
 
     async fn entries(&self) -> Result<Vec<Entry>, ReadModelsError> {
-        let mut connection = self.0.connector.connect("catalog").await?;
-        Entry::all(&mut connection, &self.0.connector.schema, None).await
+        let look = async {
+            let mut connection = self.0.connector.connect("catalog").await?;
+            Entry::all(&mut connection, &self.0.connector.schema, None).await
+        };
+        within(CHANGE_MAX, look).await
+    }
+
+    /// Changes the catalog, all of it or nothing; no other node does at the same time.
+    async fn change<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Change<'_>) -> Result<T, ReadModelsError>,
+    ) -> Result<T, ReadModelsError> {
+        let connector = &self.0.connector;
+        let changed = async {
+            let mut connection = connector.connect("catalog").await?;
+            let mut change = Change::begin(&mut connection, &connector.schema).await?;
+            let done = work(&mut change).await?;
+            change.commit().await?;
+            Ok(done)
+        };
+        within(CHANGE_MAX, changed).await
     }
 }
 
-/// A copy of a newer version than this build's is none of its business, and neither is the projection.
-fn refuse_newer(entries: &[Entry], projection: &dyn Projection) -> Result<(), ReadModelsError> {
-    let newest = entries.iter().filter(|entry| entry.id.name == projection.name()).map(|entry| entry.version).max();
-    match newest {
-        Some(found) if found > projection.version() => {
-            Err(ReadModelsError::TooNew { name: projection.name().to_owned(), found, known: projection.version() })
-        }
-        _ => Ok(()),
-    }
-}
-
+/// What is missing of a projection: its tables, or a copy of its present version beside the older one that is served.
+/// What is of a newer version is none of this build's business.
 async fn make_missing(change: &mut Change<'_>, projection: &dyn Projection) -> Result<(), ReadModelsError> {
     let (name, version) = (projection.name(), projection.version());
     let mut entries = change.entries(Some(name)).await?;
-    for entry in entries.extract_if(.., |entry| entry.state == CopyState::Building && entry.version != version) {
+    let is_stale = |entry: &mut Entry| entry.state == CopyState::Building && entry.version < version;
+    for entry in entries.extract_if(.., is_stale) {
         change.remove(&entry).await?;
     }
     let is_building = entries.iter().any(|entry| entry.state == CopyState::Building);
     let state = match entries.iter().find(|entry| entry.state == CopyState::Served) {
+        Some(served) if served.version > version => {
+            let found = served.version;
+            tracing::warn!(projection = name, version, found, "a newer build keeps this read model: it is left alone");
+            return Ok(());
+        }
         Some(served) if served.version == version || is_building => return Ok(()),
         Some(_) => CopyState::Building,
         None => CopyState::Served,
     };
     tracing::info!(projection = name, version, "making its tables");
     change.add(projection, state).await.map(drop)
-}
-
-/// What is known of the log. Other nodes may have applied more of it than this one has heard of: `applied` is waited
-/// for, before the read models count as another log's.
-async fn source(log: &Log, applied: Option<Position>) -> Result<Source, ReadModelsError> {
-    if let Some(applied) = applied {
-        let mut head = log.watch_head();
-        // In vain where it is another log, and that is told by comparing.
-        let _ = tokio::time::timeout(LOG_VIEW_BEHIND_MAX, head.wait_for(|head| *head >= applied)).await;
-    }
-    Source::of(log).await
 }

@@ -16,6 +16,8 @@ const READERS_MAX: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest name that PostgreSQL keeps, less what the name of a projection may take.
 const SCHEMA_BYTES_MAX: usize = 24;
+/// The longest query; a little shorter than it is waited for.
+const READ_MAX: &str = "10s";
 /// A connection that was not used for so long is tried before it is used again.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
@@ -140,6 +142,8 @@ impl Connector {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(self.options("reader").statement_cache_capacity(256))
+            .connect_lazy_with(
+                self.options("reader").options([("statement_timeout", READ_MAX)]).statement_cache_capacity(256),
+            )
     }
 }

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{
     PostgresModels,
     catalog::{CopyState, Entry},
+    patience::{LOOK_MAX, late, within},
 };
 use crate::{
     Projection, ReadModelsError,
@@ -17,6 +18,8 @@ use crate::{
 /// How far the copies of a projection are, as every node can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CopyPositions {
+    /// The copy that is served.
+    pub(crate) id: CopyId,
     /// The version of the code that keeps the served copy.
     pub(crate) version: u32,
     /// Of the served copy.
@@ -40,13 +43,20 @@ pub(crate) struct BuildingCopy {
 impl PostgresModels {
     /// How far the copies are, by the projection's name.
     pub(crate) async fn positions(&self) -> Result<BTreeMap<String, CopyPositions>, ReadModelsError> {
-        let mut connection = self.0.pool.acquire().await?;
-        let entries = Entry::all(&mut connection, &self.0.connector.schema, None).await?;
+        let mut connection = within(LOOK_MAX, self.0.pool.acquire()).await?;
+        let look = Entry::all(&mut connection, &self.0.connector.schema, None);
+        let entries = match tokio::time::timeout(LOOK_MAX, look).await {
+            Ok(entries) => entries?,
+            Err(_) => {
+                drop(connection.detach());
+                return Err(late(LOOK_MAX).into());
+            }
+        };
         let mut positions = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.state == CopyState::Served) {
-            let (version, checkpoint) = (entry.version, entry.checkpoint.clone());
+            let (id, version, checkpoint) = (entry.id.clone(), entry.version, entry.checkpoint.clone());
             let rebuild_failure = entry.rebuild_failure.clone();
-            let served = CopyPositions { version, checkpoint, rebuild_failure, building: None };
+            let served = CopyPositions { id, version, checkpoint, rebuild_failure, building: None };
             positions.insert(entry.id.name.clone(), served);
         }
         for entry in entries.iter().filter(|entry| entry.state == CopyState::Building) {
