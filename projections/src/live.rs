@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use daybook_eventlog::{Log, Position};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     Progress, ProjectionState, ReadModels, ReadModelsError,
@@ -51,7 +54,9 @@ impl Live {
 
     /// Works until it is told to stop.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let tidy = tokio::spawn(tidy(self.log.clone(), self.models.clone(), self.progress.clone()));
+        // Ends with this task, however that ends.
+        let mut tidying = JoinSet::new();
+        tidying.spawn(tidy(self.log.clone(), self.models.clone(), self.progress.clone()));
         loop {
             self.part_behind().await;
             match self.followers.follow(None, &mut commands).await {
@@ -74,7 +79,7 @@ impl Live {
                 End::Interrupted(Command::Stop) | End::LogClosed | End::Abandoned | End::Reached => break,
             }
         }
-        tidy.abort();
+        drop(tidying);
         self.reclaim().await;
         self.followers.close().await;
     }

@@ -151,7 +151,7 @@ async fn cancel(settings: &SettingsArgs, names: &[String]) -> Outcome {
 async fn resume(settings: &SettingsArgs) -> Outcome {
     let settings = settings.load()?;
     if settings.database_url.is_some() {
-        let message = "ask a node: POST /api/v1/projections/NAME/resume; the start of any node tries again, too";
+        let message = "ask a node: POST /api/v1/projections/NAME/resume";
         return Err(WrongUse(message.to_owned()).into());
     }
     let Store { log, models } = open_alone(&settings).await?;

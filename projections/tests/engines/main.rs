@@ -326,6 +326,37 @@ async fn a_rebuild_from_outside_is_done_by_the_node_that_keeps_the_read_models()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_that_has_to_wait_holds_up_no_read_model() {
+    let Some(place) = Place::new().await else { return };
+    mixed::fill(&place.log, 34, 100).await;
+    let node = Runner::start(place.log.clone(), place.connect().await, all()).await.unwrap();
+    let names: Vec<&'static str> = all().iter().map(|projection| projection.name()).collect();
+    node.progress().reached(&names, place.log.head(), PATIENCE).await.unwrap();
+    // Somebody reads a table for a while, as a dump or a verification does.
+    let database = place.database.clone();
+    let reading = std::thread::spawn(move || {
+        let sql = "BEGIN; LOCK TABLE daybook_models.shops IN ACCESS SHARE MODE; SELECT pg_sleep(6); COMMIT";
+        Server::shared().sql(&database, sql).unwrap()
+    });
+    let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'daybook_models.shops'::regclass AND granted";
+    while place.sql(locks) == "0" {}
+    node.control().rebuild("shops").await.unwrap();
+    let mut appended = 0;
+    while !reading.is_finished() {
+        mixed::fill(&place.log, 340 + appended, 5).await;
+        appended += 1;
+        node.progress().reached(&names, place.log.head(), Duration::from_secs(3)).await.expect("everything goes on");
+    }
+    eventually("it has taken over", async || {
+        node.progress().status().iter().all(|status| status.rebuild.is_none() && status.rebuild_failure.is_none())
+    })
+    .await;
+    assert!(appended > 5, "{appended} rounds");
+    assert_same(&rows(&place.connect().await).await, &place.fresh_rows().await);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_survive_connections_that_are_cut() {
     let Some(place) = Place::new().await else { return };
     let models = place.connect().await;
