@@ -27,6 +27,8 @@ const LOOK_EVERY_AWAITED: Duration = Duration::from_millis(4);
 const LOOK_EVERY_IDLE: Duration = Duration::from_millis(500);
 /// How often the one that keeps them looks for what is asked of it.
 const ATTEND_EVERY: Duration = Duration::from_millis(250);
+/// How long a node lets others go first that could not keep the read models: it may be of an older build than they are.
+const UNFIT_FOR: Duration = Duration::from_secs(10);
 /// How long a server that does not answer is left alone.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
@@ -47,17 +49,30 @@ pub(crate) struct Node {
     pub(crate) leading: watch::Sender<bool>,
 }
 
+/// How a node's turn ended.
+enum Turn {
+    /// It is to stop altogether.
+    Stopped,
+    /// Another one may go on.
+    Over,
+    /// It could not begin.
+    Unfit,
+}
+
 impl Node {
     /// Takes its turns until `stopped`.
     pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
         let mut is_answering = true;
         gauge_of_lead(false);
         loop {
+            let mut stand_in = STAND_EVERY;
             match self.server.try_lead().await {
                 Ok(Some(leadership)) => {
                     is_answering = true;
-                    if self.lead(leadership, &mut stopped).await {
-                        return;
+                    match self.lead(leadership, &mut stopped).await {
+                        Turn::Stopped => return,
+                        Turn::Over => {}
+                        Turn::Unfit => stand_in = UNFIT_FOR,
                     }
                 }
                 Ok(None) => is_answering = true,
@@ -73,13 +88,13 @@ impl Node {
             }
             tokio::select! {
                 _ = stopped.recv() => return,
-                () = self.look(Instant::now() + STAND_EVERY) => {}
+                () = self.look(Instant::now() + stand_in) => {}
             }
         }
     }
 
-    /// Keeps the read models as long as it is this node's turn; whether it is to stop altogether.
-    async fn lead(&self, mut leadership: Leadership, stopped: &mut mpsc::Receiver<()>) -> bool {
+    /// Keeps the read models as long as it is this node's turn.
+    async fn lead(&self, mut leadership: Leadership, stopped: &mut mpsc::Receiver<()>) -> Turn {
         let mut keeper = match Keeper::start(&self.log, &self.models, &self.projections, &self.progress).await {
             Ok(keeper) => keeper,
             Err(error) => {
@@ -88,16 +103,16 @@ impl Node {
                     "this node cannot keep the read models; trying again"
                 );
                 leadership.release().await;
-                return false;
+                return if error.may_pass() { Turn::Over } else { Turn::Unfit };
             }
         };
         tracing::info!("this node keeps the read models from now on");
         self.tell(true);
-        let is_stopped = loop {
+        let turn = loop {
             tokio::select! {
-                () = leadership.lost() => break false,
-                () = keeper.ended() => break false,
-                _ = stopped.recv() => break true,
+                () = leadership.lost() => break Turn::Over,
+                () = keeper.ended() => break Turn::Over,
+                _ = stopped.recv() => break Turn::Stopped,
                 () = tokio::time::sleep(ATTEND_EVERY) => {
                     if let Err(error) = self.attend(keeper.commands()).await {
                         tracing::debug!(%error, "what is asked of the projections could not be looked at");
@@ -110,7 +125,7 @@ impl Node {
         keeper.stop().await;
         leadership.release().await;
         tracing::info!("this node does not keep the read models any more");
-        is_stopped
+        turn
     }
 
     fn tell(&self, leads: bool) {

@@ -20,7 +20,16 @@ use crate::{
 pub struct Runner {
     control: ProjectionControl,
     role: Role,
-    sampler: JoinHandle<()>,
+    _sampler: Sampler,
+}
+
+/// Looks when the log had come how far, until it is dropped.
+struct Sampler(JoinHandle<()>);
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Role {
@@ -60,9 +69,9 @@ impl Runner {
             gauge_of_lead(true);
             (Role::Alone { keeper, leads: watch::Sender::new(true) }, Some(commands))
         };
-        let sampler = tokio::spawn(sample_heads(progress.clone()));
+        let sampler = Sampler(tokio::spawn(sample_heads(progress.clone())));
         let control = ProjectionControl { progress, projections: projections.into(), models, commands };
-        Ok(Self { control, role, sampler })
+        Ok(Self { control, role, _sampler: sampler })
     }
 
     /// How far the read models are.
@@ -89,7 +98,6 @@ impl Runner {
 
     /// Stops. What was applied stays applied, and a rebuild under way goes on at the next start, or on another node.
     pub async fn stop(self) {
-        self.sampler.abort();
         match self.role {
             Role::Alone { keeper, .. } => keeper.stop().await,
             Role::Node { task, stop, .. } => {
