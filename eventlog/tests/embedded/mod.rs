@@ -8,3 +8,6 @@ mod import;
 mod snapshots;
 mod tampering;
 mod verify;
+mod verify_bytes;
+mod verify_events;
+mod verify_indexes;
