@@ -60,7 +60,8 @@ impl Node {
     /// Takes its turns until `stopped`.
     pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
         gauge_of_lead(false);
-        let (mut stand_in, mut is_answering) = (Duration::ZERO, true);
+        // Until somebody leads, nobody has looked whether what is there is of this log, and whole.
+        let (mut stand_in, mut is_answering, mut is_led) = (Duration::ZERO, true, false);
         loop {
             let stand = async {
                 tokio::time::sleep(stand_in).await;
@@ -69,9 +70,10 @@ impl Node {
             let tried = tokio::select! {
                 _ = stopped.recv() => return,
                 tried = stand => tried,
-                never = self.look() => match never {},
+                never = self.look(), if is_led => match never {},
             };
             stand_in = STAND_EVERY;
+            is_led |= tried.is_ok();
             match tried {
                 Ok(Some(leadership)) => {
                     is_answering = true;

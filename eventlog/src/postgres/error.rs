@@ -1,6 +1,6 @@
 //! What a server's failures mean to a log.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use sqlx::postgres::PgDatabaseError;
 
@@ -85,6 +85,9 @@ impl ServerError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,
+            // A certificate that does not fit does not begin to.
+            Self::Database { source: sqlx::Error::Tls(_), .. } => false,
+            Self::Database { source: sqlx::Error::Io(error), .. } if error.kind() == ErrorKind::InvalidData => false,
             Self::Database { source, .. } => matches!(failure_of(source), Failure::Lost | Failure::Busy),
             _ => false,
         }
