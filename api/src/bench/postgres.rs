@@ -13,9 +13,12 @@ use super::{
     replay,
     report::{Report, Row},
     seconds,
-    sessions::Sessions,
+    sessions::{EVENTS_EACH, READERS, Sessions},
 };
 use crate::settings::SettingsArgs;
+
+/// How long making what is measured may take.
+const FILL_MAX: Duration = Duration::from_secs(3_600);
 
 /// The schema that the bench makes, and removes.
 pub(super) const SCHEMA: &str = "daybook_bench";
@@ -50,7 +53,7 @@ pub struct PostgresBench {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Case {
-    /// Many writers of single events, against as many clients of pgbench.
+    /// Many writers of single events, to streams that are there, against as many clients of pgbench.
     AppendWriters,
     /// One writer of larger appends, against one client with inserts of as many rows.
     AppendMany,
@@ -86,6 +89,8 @@ impl PostgresBench {
     async fn writers(&self, log: &Log, bare: &Bare) -> Result<Row, Failed> {
         bare.make_table()?;
         let mut writers: Vec<Sessions> = (0..self.writers).map(|writer| Sessions::new(2 + writer)).collect();
+        // Readers who come back: the first event of a stream costs a node one more round trip.
+        first_sessions(log, &mut writers).await?;
         let (mut rates, mut limits, mut latencies) = (Rates::default(), Rates::default(), Latencies::new()?);
         for _ in 0..ROUNDS {
             limits.add(bare.insert(self.writers, 1, self.turn_seconds()).await?);
@@ -110,7 +115,7 @@ impl PostgresBench {
 
     async fn replay(&self, log: &Log) -> Result<Row, Failed> {
         let mut sessions = Sessions::new(1);
-        let turn = Turn { ends: Instant::now() + Duration::from_secs(3_600), events_max: self.events };
+        let turn = Turn { ends: Instant::now() + FILL_MAX, events_max: self.events };
         write(log, &mut sessions, 1_000, turn, &mut Latencies::new()?).await?;
         let mut rates = Rates::default();
         for _ in 0..ROUNDS {
@@ -126,6 +131,24 @@ impl PostgresBench {
     fn turn(&self) -> Turn {
         Turn { ends: Instant::now() + Duration::from_secs_f64(self.turn_seconds()), events_max: u64::MAX }
     }
+}
+
+/// A session of each writer's readers, all writers at the same time.
+async fn first_sessions(log: &Log, writers: &mut Vec<Sessions>) -> Result<(), Failed> {
+    let first = |mut sessions: Sessions| {
+        let log = log.clone();
+        let events = u64::try_from(READERS)? * EVENTS_EACH;
+        Ok::<_, Failed>(tokio::spawn(async move {
+            let turn = Turn { ends: Instant::now() + FILL_MAX, events_max: events };
+            write(&log, &mut sessions, usize::try_from(EVENTS_EACH)?, turn, &mut Latencies::new()?).await?;
+            Ok::<_, Failed>(sessions)
+        }))
+    };
+    let tasks = writers.drain(..).map(first).collect::<Result<Vec<_>, _>>()?;
+    for task in tasks {
+        writers.push(task.await??);
+    }
+    Ok(())
 }
 
 fn row(case: String, rates: &Rates, limits: Option<&Rates>, latencies: Option<&Latencies>) -> Row {

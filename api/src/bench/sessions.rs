@@ -11,8 +11,8 @@ use daybook_eventlog::{Metadata, StreamId};
 use uuid::Uuid;
 
 /// Events of one session: a start, reports, an end.
-const EVENTS_EACH: u64 = 5;
-const READERS: u128 = 1_000;
+pub(super) const EVENTS_EACH: u64 = 5;
+pub(super) const READERS: u128 = 1_000;
 
 /// The sessions of a thousand readers; two of the same seed are equal.
 pub(super) struct Sessions {
