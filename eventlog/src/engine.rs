@@ -8,6 +8,7 @@ use crate::{
     Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, ImportError, KeyLookup, Position, ReadError,
     RecordedEvent, RequestKey, Scan, Snapshot, StreamId, Version,
     postgres::{PostgresEngine, ReadPool},
+    queue::Queue,
     sqlite::{ReadConnection, SqliteEngine},
 };
 
@@ -25,18 +26,20 @@ pub(crate) struct StreamRead {
 }
 
 impl Engine {
-    pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
+    /// The way to the one who writes.
+    fn queue(&self) -> &Queue {
         match self {
-            Self::Sqlite(sqlite) => sqlite.append(append).await,
-            Self::Postgres(postgres) => postgres.append(append).await,
+            Self::Sqlite(sqlite) => &sqlite.queue,
+            Self::Postgres(postgres) => &postgres.queue,
         }
     }
 
+    pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
+        self.queue().append(append).await
+    }
+
     pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.import(events).await,
-            Self::Postgres(postgres) => postgres.import(events).await,
-        }
+        self.queue().import(events).await
     }
 
     pub(crate) async fn anchor(&self) -> Result<Anchor, ReadError> {
@@ -180,24 +183,15 @@ impl Engine {
     }
 
     pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.keep_snapshot(snapshot),
-            Self::Postgres(postgres) => postgres.keep_snapshot(snapshot),
-        }
+        self.queue().keep_snapshot(snapshot);
     }
 
     pub(crate) async fn is_writable(&self) -> bool {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.is_writable().await,
-            Self::Postgres(postgres) => postgres.is_writable().await,
-        }
+        self.queue().is_writable().await
     }
 
     pub(crate) fn queued(&self) -> usize {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.queued(),
-            Self::Postgres(postgres) => postgres.queued(),
-        }
+        self.queue().queued()
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {

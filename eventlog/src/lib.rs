@@ -39,7 +39,7 @@ pub use self::{
     line::{LineEncoder, LineError},
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
-    postgres::{Migrated, PostgresOptions, ServerError, is_away, migrate},
+    postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
     repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,

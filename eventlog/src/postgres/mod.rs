@@ -14,41 +14,29 @@ mod schema;
 mod text;
 mod writer;
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-    mpsc as channel,
-};
+use std::sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool, mpsc as channel};
 
 use tokio::{
     runtime::Runtime,
-    sync::{mpsc, oneshot, watch},
+    sync::watch,
     task::{AbortHandle, JoinError},
 };
 
 pub(crate) use self::reader::ReadPool;
-use self::{
-    connection::Connector,
-    head::Head,
-    writer::{Job, Writer},
-};
+use self::{connection::Connector, head::Head, writer::Writer};
 pub use self::{
     error::{ServerError, is_away},
     options::PostgresOptions,
     schema::{Migrated, migrate},
+    text::{escape_nul, unescape_nul},
 };
-use crate::{
-    Append, AppendError, AppendOutcome, ImportError, Position, ReadError, RecordedEvent, Snapshot,
-    queue::{QUEUE_APPENDS_MAX, Room},
-};
+use crate::{Position, ReadError, queue::Queue};
 
 /// Threads on which this engine reads and writes.
 const THREADS: usize = 4;
 
 pub(crate) struct PostgresEngine {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    queued_bytes: Arc<AtomicUsize>,
-    writable: Arc<AtomicBool>,
+    pub(crate) queue: Queue,
     readers: Arc<ReadPool>,
     head: watch::Receiver<Position>,
     follower: Option<AbortHandle>,
@@ -83,9 +71,9 @@ impl PostgresEngine {
         let head = Arc::new(Head::new(position));
         let watch = head.watch();
         let writable = Arc::new(AtomicBool::new(true));
-        let (jobs, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let (queue, waiting) = Queue::new(Arc::clone(&writable));
         let (done, writer) = channel::channel();
-        let write = Writer::new(connector.clone(), Arc::clone(&head), Arc::clone(&writable));
+        let write = Writer::new(connector.clone(), Arc::clone(&head), writable);
         handle.spawn(async move {
             write.run(waiting).await;
             drop::<channel::Sender<()>>(done);
@@ -96,9 +84,7 @@ impl PostgresEngine {
         let place = connector.place().to_owned();
         let follower = handle.spawn(head::follow(head, connector, options.schema.clone())).abort_handle();
         Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
-            queued_bytes: Arc::default(),
-            writable,
+            queue,
             readers,
             head: watch,
             follower: Some(follower),
@@ -110,39 +96,13 @@ impl PostgresEngine {
         })
     }
 
-    pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
-        let bytes = append.bytes();
-        let jobs = self.jobs().ok_or(AppendError::Closed)?;
-        let room = Room::take(&self.queued_bytes, bytes).ok_or(AppendError::QueueFull)?;
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Append { append, reply, room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
-        })?;
-        answer.await.unwrap_or(Err(AppendError::Closed))
-    }
-
-    pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
-        let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
-        let jobs = self.jobs().ok_or(ImportError::Closed)?;
-        let room = Room::take(&self.queued_bytes, bytes).ok_or(ImportError::QueueFull)?;
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Import { events, reply, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ImportError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => ImportError::Closed,
-        })?;
-        answer.await.unwrap_or(Err(ImportError::Closed))
-    }
-
     /// An engine that reads, on connections of its own and up to the present head, for as long as this one is open.
     pub(crate) async fn beside(&self) -> Result<Self, ReadError> {
         let position = self.read(|pool| async move { pool.stored_head().await }).await?;
         let head = Arc::new(Head::new(position));
         let readers = self.readers.beside(Arc::downgrade(&head));
         Ok(Self {
-            jobs: Mutex::default(),
-            queued_bytes: Arc::default(),
-            writable: Arc::default(),
+            queue: Queue::default(),
             readers: Arc::new(readers),
             head: head.watch(),
             follower: None,
@@ -173,30 +133,6 @@ impl PostgresEngine {
         &self.head
     }
 
-    /// Hands a copy of a state to the writer, unless it has better things to do.
-    pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
-        if let Some(jobs) = self.jobs()
-            && jobs.try_send(Job::Snapshot(snapshot)).is_err()
-        {
-            tracing::debug!("a state's copy was not kept: the write queue is full");
-        }
-    }
-
-    /// Whether the log takes writes: looks for itself when the last write failed.
-    pub(crate) async fn is_writable(&self) -> bool {
-        if self.writable.load(Ordering::Acquire) {
-            return self.jobs().is_some_and(|jobs| !jobs.is_closed());
-        }
-        let Some(jobs) = self.jobs() else { return false };
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Probe { reply }).is_ok() && answer.await.unwrap_or(false)
-    }
-
-    /// Appends that wait for the writer.
-    pub(crate) fn queued(&self) -> usize {
-        self.jobs().map_or(0, |jobs| QUEUE_APPENDS_MAX - jobs.capacity())
-    }
-
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
@@ -204,7 +140,7 @@ impl PostgresEngine {
     /// Writes what is waiting, then lets go of the server.
     pub(crate) fn close(&self) {
         self.readers.close();
-        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // Nothing is ever sent: this waits for the writer's end, which its patience bounds.
             let _ = writer.recv();
@@ -214,10 +150,6 @@ impl PostgresEngine {
         }
         drop(self.own_head.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(Background(self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()));
-    }
-
-    fn jobs(&self) -> Option<mpsc::Sender<Job>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

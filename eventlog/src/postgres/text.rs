@@ -1,11 +1,14 @@
 //! Texts that have a NUL character in them, which PostgreSQL has no room for.
+//!
+//! There they are written with an escape that begins with the last character of all, and read back as they were.
 
 use std::borrow::Cow;
 
 const ESCAPE: char = '\u{10ffff}';
 
-/// What is stored of a request: two that differ stay two.
-pub(super) fn of_request(text: &str) -> Cow<'_, str> {
+/// What is stored for `text`: two texts that differ stay two.
+#[must_use]
+pub fn escape_nul(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(text);
     }
@@ -17,6 +20,22 @@ pub(super) fn of_request(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().flat_map(escape).flatten().collect())
 }
 
+/// The text that `stored` stands for.
+#[must_use]
+pub fn unescape_nul(stored: String) -> String {
+    if !stored.contains(ESCAPE) {
+        return stored;
+    }
+    let mut left = stored.chars();
+    let next = || {
+        Some(match left.next()? {
+            ESCAPE if left.next() == Some('0') => '\0',
+            other => other,
+        })
+    };
+    std::iter::from_fn(next).collect()
+}
+
 /// A name to look for. No name that is written has a NUL: what has one is no name, and finds nothing.
 pub(super) fn of_name(name: &str) -> Option<&str> {
     (!name.contains('\0')).then_some(name)
@@ -24,14 +43,31 @@ pub(super) fn of_name(name: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{escape_nul, unescape_nul};
 
     #[test]
-    fn requests_that_differ_are_stored_as_texts_that_differ_and_have_no_nul() {
-        let texts = ["", "a", "\0", "a\0", "\u{10ffff}", "\u{10ffff}0", "\u{10ffff}1", "\0\u{10ffff}", "\u{10ffff}\0"];
-        let mut stored = texts.map(of_request).map(Cow::into_owned);
-        assert!(stored.iter().all(|text| !text.contains('\0')));
+    fn every_text_comes_back_as_it_was_and_holds_no_nul() {
+        let all = [
+            "",
+            "plain",
+            "\0",
+            "a\0",
+            "a\0b",
+            "\u{10ffff}",
+            "\u{10ffff}0",
+            "\u{10ffff}1",
+            "\0\u{10ffff}",
+            "\u{10ffff}\0",
+            "\0\u{10ffff}1\0",
+            "日本\u{10ffff}",
+        ];
+        let mut stored: Vec<String> = all.iter().map(|text| escape_nul(text).into_owned()).collect();
+        for (text, stored) in all.iter().zip(&stored) {
+            assert!(!stored.contains('\0'));
+            assert_eq!(unescape_nul(stored.clone()), *text);
+        }
         stored.sort();
-        assert!(stored.windows(2).all(|two| two[0] != two[1]), "{stored:?}");
+        stored.dedup();
+        assert_eq!(stored.len(), all.len(), "texts that differ stay apart");
     }
 }

@@ -27,12 +27,12 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::{
     doubt::{Doubt, Failed, in_doubt},
-    facts::{Kinds, Question},
-    group::{Group, Promise, Reply, Waiting},
+    facts::{Facts, Kinds, Question},
+    group::{Group, Promise, Waiting},
     memory::Memory,
     plan::{Outcome, Plan, plan},
     rows::{Move, Rows},
@@ -44,8 +44,8 @@ use super::{
     head::Head,
 };
 use crate::{
-    Append, AppendError, ImportError, Position, RecordedEvent, Snapshot,
-    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
+    AppendError,
+    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job},
 };
 
 /// Groups that go the careful way after another node was faster.
@@ -53,25 +53,6 @@ const CAREFUL_GROUPS: u32 = 16;
 /// Between two tries.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-
-pub(super) enum Job {
-    Append {
-        append: Append,
-        reply: Reply,
-        room: Room,
-    },
-    Import {
-        events: Vec<RecordedEvent>,
-        reply: oneshot::Sender<Result<Position, ImportError>>,
-        _room: Room,
-    },
-    /// Keeps a copy of a state.
-    Snapshot(Snapshot),
-    /// Tries a small write; answers whether it went through.
-    Probe {
-        reply: oneshot::Sender<bool>,
-    },
-}
 
 pub(super) struct Writer {
     connector: Connector,
@@ -286,9 +267,7 @@ impl Writer {
         appends: &[Waiting],
         promises: &mut [Promise],
     ) -> Result<Option<Vec<Outcome>>, Failed> {
-        let facts = Question::of(appends, &self.kinds).ask(connection, &self.connector).await?;
-        self.learn(&facts.kinds);
-        Memory::learn(&mut self.memory, &facts);
+        let facts = self.ask(connection, appends).await?;
         let plan = plan(appends, promises, &facts, &self.kinds);
         if plan.rows.is_empty() {
             // Refusals and repetitions, true at the moment the facts are of.
@@ -334,9 +313,7 @@ impl Writer {
             self.head.advance(doubt.head);
             return Ok(doubt.outcomes);
         }
-        let facts = Question::of(appends, &self.kinds).ask(connection, &self.connector).await?;
-        self.learn(&facts.kinds);
-        Memory::learn(&mut self.memory, &facts);
+        let facts = self.ask(connection, appends).await?;
         let plan = plan(appends, promises, &facts, &self.kinds);
         if plan.rows.is_empty() {
             answered(patience, sqlx::raw_sql("ROLLBACK").execute(&mut *connection)).await?;
@@ -353,6 +330,14 @@ impl Writer {
             }
             Err(error) => Err(in_doubt(error, plan)),
         }
+    }
+
+    /// What the log has of all that the group touches.
+    async fn ask(&mut self, connection: &mut PgConnection, appends: &[Waiting]) -> Result<Facts, StatementError> {
+        let facts = Question::of(appends, &self.kinds).ask(connection, &self.connector).await?;
+        self.learn(&facts.kinds);
+        Memory::learn(&mut self.memory, &facts);
+        Ok(facts)
     }
 
     fn committed(&mut self, plan: &Plan<'_>) {

@@ -12,27 +12,21 @@ mod writer;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     thread::JoinHandle,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 pub(crate) use self::reader::{ReadConnection, ReadPool};
 use self::versions::Versions;
-use self::writer::{Job, Writer};
+use self::writer::Writer;
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
     lock::{FolderInUse, FolderLock, lock_folder},
     verify::{Verified, VerifyError, verify, verify_file},
 };
-use crate::{
-    Append, AppendError, AppendOutcome, ImportError, Position, RecordedEvent, ServerError, Snapshot,
-    queue::{QUEUE_APPENDS_MAX, Room},
-};
+use crate::{Position, ServerError, queue::Queue};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
@@ -93,9 +87,7 @@ pub enum OpenError {
 }
 
 pub(crate) struct SqliteEngine {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    queued_bytes: Arc<AtomicUsize>,
-    writable: Arc<AtomicBool>,
+    pub(crate) queue: Queue,
     pub(crate) readers: ReadPool,
     pub(crate) head: watch::Receiver<Position>,
     pub(crate) versions: Arc<Versions>,
@@ -113,7 +105,6 @@ impl SqliteEngine {
         let in_engine = |source| OpenError::Engine { path: path.clone(), source };
         let connection = schema::open_for_writing(&path)?;
         let writable = Arc::new(AtomicBool::new(true));
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let writer = Writer::new(connection, Arc::clone(&writable)).map_err(in_engine)?;
         if writer.head() != writer.last_event().map_err(in_engine)? {
             let last = writer.last_event().map_err(in_engine)?;
@@ -121,7 +112,7 @@ impl SqliteEngine {
         }
         let head = writer.watch_head();
         let versions = writer.versions();
-        let (jobs, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let (queue, waiting) = Queue::new(writable);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
@@ -129,16 +120,7 @@ impl SqliteEngine {
                 drop(lock);
             })
             .map_err(in_folder)?;
-        Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
-            queued_bytes,
-            writable,
-            readers: ReadPool::new(&path),
-            head,
-            versions,
-            thread: Mutex::new(Some(thread)),
-            path,
-        })
+        Ok(Self { queue, readers: ReadPool::new(&path), head, versions, thread: Mutex::new(Some(thread)), path })
     }
 
     /// Opens the log in `folder` beside whoever writes it.
@@ -151,63 +133,13 @@ impl SqliteEngine {
         let readers = ReadPool::new(&path);
         let head = readers.head().map_err(|source| OpenError::Engine { path: path.clone(), source })?;
         Ok(Self {
-            jobs: Mutex::default(),
-            queued_bytes: Arc::default(),
-            writable: Arc::default(),
+            queue: Queue::default(),
             readers,
             head: watch::Sender::new(head).subscribe(),
             versions: Arc::new(Versions::new()),
             thread: Mutex::default(),
             path,
         })
-    }
-
-    pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
-        let bytes = append.bytes();
-        let jobs = self.jobs().ok_or(AppendError::Closed)?;
-        let room = Room::take(&self.queued_bytes, bytes).ok_or(AppendError::QueueFull)?;
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Append { append, reply, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
-        })?;
-        answer.await.unwrap_or(Err(AppendError::Closed))
-    }
-
-    pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
-        let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
-        let jobs = self.jobs().ok_or(ImportError::Closed)?;
-        let room = Room::take(&self.queued_bytes, bytes).ok_or(ImportError::QueueFull)?;
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Import { events, reply, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ImportError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => ImportError::Closed,
-        })?;
-        answer.await.unwrap_or(Err(ImportError::Closed))
-    }
-
-    /// Hands a copy of a state to the writer, unless it has better things to do.
-    pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
-        if let Some(jobs) = self.jobs()
-            && jobs.try_send(Job::Snapshot(snapshot)).is_err()
-        {
-            tracing::debug!("a state's copy was not kept: the write queue is full");
-        }
-    }
-
-    /// Whether the log takes writes: looks for itself when the last write failed.
-    pub(crate) async fn is_writable(&self) -> bool {
-        if self.writable.load(Ordering::Acquire) {
-            return self.jobs().is_some_and(|jobs| !jobs.is_closed());
-        }
-        let Some(jobs) = self.jobs() else { return false };
-        let (reply, answer) = oneshot::channel();
-        jobs.try_send(Job::Probe { reply }).is_ok() && answer.await.unwrap_or(false)
-    }
-
-    /// Appends that wait for the writer.
-    pub(crate) fn queued(&self) -> usize {
-        self.jobs().map_or(0, |jobs| QUEUE_APPENDS_MAX - jobs.capacity())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -217,17 +149,13 @@ impl SqliteEngine {
     /// Writes what is waiting, then closes the file.
     pub(crate) fn close(&self) {
         self.readers.close();
-        drop(self.jobs.lock().ok().and_then(|mut jobs| jobs.take()));
+        self.queue.close();
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the log's writer had panicked");
         }
-    }
-
-    fn jobs(&self) -> Option<mpsc::Sender<Job>> {
-        self.jobs.lock().ok().and_then(|jobs| jobs.clone())
     }
 }
 

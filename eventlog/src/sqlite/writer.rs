@@ -15,17 +15,17 @@ use std::{
 
 use chrono::Utc;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::insert::{Heads, Inserter};
 use super::{checksum, reader, versions::Versions};
 use crate::{
-    Append, AppendError, AppendOutcome, Appended, ImportError, NewEvent, Position, RecordedEvent, Remember, Snapshot,
-    StreamAppend, StreamId, Version,
+    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
+    Version,
     append::{StoredAnswer, same_json},
     log::KeyLookup,
-    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Room},
+    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
 };
 
 /// Answers to repeated requests are kept at least this long.
@@ -33,28 +33,6 @@ const ANSWERS_KEPT: Duration = Duration::from_hours(48);
 /// How often old answers are looked for, and how many go at once.
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 const PURGE_ROWS_MAX: i64 = 5_000;
-
-pub(super) enum Job {
-    Append {
-        append: Append,
-        reply: Reply,
-        _room: Room,
-    },
-    /// Writes events that another log recorded.
-    Import {
-        events: Vec<RecordedEvent>,
-        reply: oneshot::Sender<Result<Position, ImportError>>,
-        _room: Room,
-    },
-    /// Keeps a copy of a state.
-    Snapshot(Snapshot),
-    /// Tries a small write; answers whether it went through.
-    Probe {
-        reply: oneshot::Sender<bool>,
-    },
-}
-
-type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -112,7 +90,7 @@ impl Writer {
             let mut next = Some(first);
             while let Some(job) = next.take() {
                 match job {
-                    Job::Append { append, reply, _room: room } => {
+                    Job::Append { append, reply, room } => {
                         events += append.events();
                         bytes += append.bytes();
                         group.push((append, reply, room));

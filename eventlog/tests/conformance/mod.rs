@@ -244,3 +244,32 @@ impl Dice {
         &of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 }
+
+/// Each stored checksum covers its event and the checksum before; answers the last one. Written down once more here, by
+/// what the documents say of it.
+#[track_caller]
+pub fn assert_chain(events: &[RecordedEvent], stored: &[i64]) -> u64 {
+    assert_eq!(events.len(), stored.len());
+    let mut checksum = 0_u64;
+    for (event, stored) in events.iter().zip(stored) {
+        let mut bytes = Vec::new();
+        for number in [
+            checksum,
+            event.position.get(),
+            event.version,
+            u64::from(event.schema_version),
+            event.occurred_at.timestamp_micros().cast_unsigned(),
+            event.recorded_at.timestamp_micros().cast_unsigned(),
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(event.id.as_bytes());
+        for text in [event.stream.as_str(), &event.event_type, &event.metadata, &event.data] {
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        assert_eq!(checksum, stored.cast_unsigned(), "at {}", event.position);
+    }
+    checksum
+}

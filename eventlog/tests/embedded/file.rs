@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::{
     Sqlite,
-    conformance::{Engine, append, append_any, assert_gapless, event, everything, run_of_events, stream},
+    conformance::{Engine, append, append_any, assert_chain, assert_gapless, event, everything, run_of_events, stream},
 };
 
 impl Sqlite {
@@ -167,27 +167,7 @@ async fn each_checksum_covers_its_event_and_the_checksum_before() {
     let mut select = raw.prepare("SELECT checksum FROM events ORDER BY position").unwrap();
     let stored: Vec<i64> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
 
-    let mut checksum = 0_u64;
-    for (event, stored) in events.iter().zip(&stored) {
-        let mut bytes = Vec::new();
-        for number in [
-            checksum,
-            event.position.get(),
-            event.version,
-            u64::from(event.schema_version),
-            event.occurred_at.timestamp_micros().cast_unsigned(),
-            event.recorded_at.timestamp_micros().cast_unsigned(),
-        ] {
-            bytes.extend(number.to_le_bytes());
-        }
-        bytes.extend(event.id.as_bytes());
-        for text in [event.stream.as_str(), &event.event_type, &event.metadata, &event.data] {
-            bytes.extend((text.len() as u64).to_le_bytes());
-            bytes.extend(text.as_bytes());
-        }
-        checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
-        assert_eq!(checksum, stored.cast_unsigned(), "at {}", event.position);
-    }
+    let checksum = assert_chain(&events, &stored);
     let head: i64 = raw.query_row("SELECT checksum FROM head", [], |row| row.get(0)).unwrap();
     assert_eq!((stored.len(), head.cast_unsigned()), (63, checksum));
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use super::nodes;
 use crate::{
     Postgres,
-    conformance::{Engine, append, append_any, event, everything, run_of_events},
+    conformance::{Engine, append, append_any, assert_chain, event, everything, run_of_events},
     server,
 };
 
@@ -114,27 +114,7 @@ async fn each_checksum_covers_its_event_and_the_checksum_before() {
     let stored = place.sql("SELECT checksum FROM events ORDER BY position").unwrap();
     let stored: Vec<i64> = stored.lines().map(|line| line.parse().unwrap()).collect();
 
-    let mut checksum = 0_u64;
-    for (event, stored) in events.iter().zip(&stored) {
-        let mut bytes = Vec::new();
-        for number in [
-            checksum,
-            event.position.get(),
-            event.version,
-            u64::from(event.schema_version),
-            event.occurred_at.timestamp_micros().cast_unsigned(),
-            event.recorded_at.timestamp_micros().cast_unsigned(),
-        ] {
-            bytes.extend(number.to_le_bytes());
-        }
-        bytes.extend(event.id.as_bytes());
-        for text in [event.stream.as_str(), &event.event_type, &event.metadata, &event.data] {
-            bytes.extend((text.len() as u64).to_le_bytes());
-            bytes.extend(text.as_bytes());
-        }
-        checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
-        assert_eq!(checksum, stored.cast_unsigned(), "at {}", event.position);
-    }
+    let checksum = assert_chain(&events, &stored);
     let head: i64 = place.sql("SELECT checksum FROM head").unwrap().parse().unwrap();
     assert_eq!((stored.len(), head.cast_unsigned()), (84, checksum));
 }

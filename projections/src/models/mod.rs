@@ -27,7 +27,7 @@ pub(crate) use self::postgres::{CopyPositions, Leadership, PostgresModels};
 use self::sqlite::{FilesReading, SqliteModels};
 pub(crate) use self::{
     copy::{Checkpoint, CopyId, ProjectionCopy},
-    text::{StoredText, escaped},
+    text::StoredText,
 };
 pub use self::{
     error::ReadModelsError,

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use daybook_eventlog::escape_nul;
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, Type,
     postgres::{PgArguments, PgRow},
@@ -17,7 +18,6 @@ use super::{
     ReadModels, ReadModelsError, Reading,
     error::is_worth_asking_again,
     postgres::{QUERY_MAX, late},
-    text::escaped,
 };
 
 /// How often a server is asked, when it is the connection that fails.
@@ -183,7 +183,7 @@ fn on_postgres<T: ModelRow>(
 ) -> QueryAs<'static, Postgres, T, PgArguments> {
     arguments.into_iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, argument| match argument {
         Argument::Int(number) => query.bind(number),
-        Argument::Text(text) => query.bind(text.map(|text| escaped(&text).into_owned())),
+        Argument::Text(text) => query.bind(text.map(|text| escape_nul(&text).into_owned())),
         Argument::Id(id) => query.bind(id),
     })
 }

@@ -3,11 +3,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use daybook_eventlog::escape_nul;
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use super::{Change, ChangeKind, Value};
-use crate::models::escaped;
 
 /// The most rows of one statement.
 const STATEMENT_ROWS_MAX: usize = 10_000;
@@ -107,7 +107,7 @@ impl Change {
                         .map(|value| match value {
                             Value::Null => Ok(None),
                             Value::Word(word) => Ok(Some(Cow::Borrowed(*word))),
-                            Value::Text(text) => Ok(Some(escaped(text))),
+                            Value::Text(text) => Ok(Some(escape_nul(text))),
                             other => Err(mismatch(other)),
                         })
                         .collect::<Result<_, _>>()?,

@@ -142,7 +142,7 @@ impl ReadPool {
             Ok((row.try_get::<Vec<u8>, _>(0)?, stored))
         };
         let bound = |query: Query<'static, Postgres, PgArguments>| {
-            [caller, route, key].into_iter().fold(query, |query, text| query.bind(text::of_request(text).into_owned()))
+            [caller, route, key].into_iter().fold(query, |query, text| query.bind(text::escape_nul(text).into_owned()))
         };
         let found = self.ask(|| bound(sqlx::query(sql)), read).await?;
         Ok(match found {

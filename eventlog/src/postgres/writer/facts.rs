@@ -12,7 +12,7 @@ use super::{
     super::{
         connection::{Connector, rows},
         error::StatementError,
-        text::of_request,
+        text::escape_nul,
     },
     group::Waiting,
 };
@@ -120,7 +120,7 @@ impl<'g> Question<'g> {
     ) -> Result<Facts, StatementError> {
         let (categories, types): (Vec<&str>, Vec<&str>) = self.kinds.iter().copied().unzip();
         let texts = |text: fn(&'g RequestKey) -> &'g str| -> Vec<Cow<'g, str>> {
-            self.requests.iter().map(|request| of_request(text(request))).collect()
+            self.requests.iter().map(|request| escape_nul(text(request))).collect()
         };
         let query = sqlx::query(SQL)
             .bind(&self.streams)

@@ -1,10 +1,9 @@
 //! Appends that are written together.
 
-use tokio::sync::oneshot;
-
-use crate::{Answer, Append, AppendError, AppendOutcome, Appended, RequestKey, StreamAppend, queue::Room};
-
-pub(in super::super) type Reply = oneshot::Sender<Result<AppendOutcome, AppendError>>;
+use crate::{
+    Answer, Append, Appended, RequestKey, StreamAppend,
+    queue::{Reply, Room},
+};
 
 /// An append of a group, without its answers.
 pub(super) struct Waiting {

@@ -7,7 +7,7 @@ use super::super::{
     connection::{Connector, answered, rows},
     error::StatementError,
     head::CHANNEL,
-    text::of_request,
+    text::escape_nul,
 };
 use crate::{NewEvent, Position, RequestKey, StoredAnswer};
 
@@ -138,7 +138,7 @@ impl<'g> Rows<'g> {
         }
         let columns = Columns::of(rest);
         let texts = |text: fn(&RequestKey) -> &str| -> Vec<_> {
-            self.answers.iter().map(|(key, _)| of_request(text(key))).collect()
+            self.answers.iter().map(|(key, _)| escape_nul(text(key))).collect()
         };
         let of_answers = self.answers.iter();
         let query = sqlx::query(WRITE)

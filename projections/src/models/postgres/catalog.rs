@@ -1,13 +1,13 @@
 //! Which copies there are, and where their tables stand.
 
-use daybook_eventlog::Position;
+use daybook_eventlog::{Position, escape_nul};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::ReadModelsError;
 use crate::{
     Projection,
-    models::{Checkpoint, CopyId, StoredText, dialect, escaped},
+    models::{Checkpoint, CopyId, StoredText, dialect},
 };
 
 /// What a copy is for.
@@ -204,7 +204,7 @@ impl<'c> Change<'c> {
     pub(super) async fn note_failure(&mut self, name: &str, reason: Option<&str>) -> Result<(), ReadModelsError> {
         let sql =
             format!("UPDATE \"{}\".copies SET rebuild_failure = $2 WHERE name = $1 AND state = 'served'", self.schema);
-        let reason = reason.map(escaped);
+        let reason = reason.map(escape_nul);
         sqlx::query(AssertSqlSafe(sql)).bind(name).bind(reason).execute(&mut *self.transaction).await?;
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use daybook_eventlog::escape_nul;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     Projection,
-    models::{Checkpoint, CopyId, escaped},
+    models::{Checkpoint, CopyId},
     table::{Changes, ColumnType},
 };
 
@@ -162,7 +163,7 @@ impl PostgresCopy {
         let moved = sqlx::query(AssertSqlSafe(sql))
             .bind(position)
             .bind(fault_position)
-            .bind(fault_reason.map(escaped))
+            .bind(fault_reason.map(escape_nul))
             .bind(&self.id.name)
             .bind(self.id.generation)
             .bind(self.stored.columns().0)
