@@ -10,9 +10,13 @@ use crate::support::{Caller, PATIENCE, Place, Server, eventually};
 
 /// Nodes that are ready, or nothing where there is no PostgreSQL.
 async fn three() -> Option<(Place, [Server; 3])> {
+    three_with(&[]).await
+}
+
+async fn three_with(args: &[&str]) -> Option<(Place, [Server; 3])> {
     let place = Database::fresh()?.place();
     // All at once: they make the tables together.
-    let (one, two, three) = tokio::join!(place.serve(&[]), place.serve(&[]), place.serve(&[]));
+    let (one, two, three) = tokio::join!(place.serve(args), place.serve(args), place.serve(args));
     Some((place, [one, two, three]))
 }
 
@@ -184,6 +188,28 @@ async fn each_read_model_is_kept_by_one_node_and_by_another_when_that_one_goes()
         })
         .await;
         assert!(book && began.elapsed() < PATIENCE / 2, "taken over within seconds: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_left_are_looked_for_by_one_node_and_by_another_when_that_one_goes() {
+    let args = ["--session-idle", "1s", "--session-sweep", "100ms"];
+    let Some((_place, nodes)) = three_with(&args).await else { return };
+    let mut nodes = Vec::from(nodes);
+    let swept = |node: &Server| node.said().contains("ended reading sessions that were left");
+    while nodes.len() > 1 {
+        let leader = eventually("one node leads", async || leader(&nodes).await).await;
+        let reader = nodes[(leader + 1) % nodes.len()].reader();
+        let book = reader.add_book().await;
+        // More than once: if all of them looked, one of the others would be the first sooner or later.
+        for _ in 0..4 {
+            reader.start(book, 10).await;
+            eventually("the session ends", async || reader.active().await.is_null().then_some(())).await;
+        }
+        eventually("it says so", async || swept(&nodes[leader]).then_some(())).await;
+        let others = nodes.iter().enumerate().filter(|(place, node)| *place != leader && swept(node)).count();
+        assert_eq!(others, 0, "another node has looked as well");
+        nodes.swap_remove(leader).kill();
     }
 }
 
