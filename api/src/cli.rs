@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use error_reporter::Report;
 
 use crate::auth::{Role, TokenVerifier};
-use crate::bench::BenchCommand;
 use crate::log_files::{BackupArgs, LogCommand, RestoreArgs, WrongUse};
 use crate::migrate::MigrateArgs;
 use crate::observability;
@@ -97,12 +97,6 @@ enum Command {
     /// How far read models are; building them anew; comparing them with the log
     #[command(subcommand)]
     Projections(ProjectionsCommand),
-    /// Measure this machine: throughput and latency beside what the machine itself allows
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  daybook bench log\n  daybook bench rebuild --json\n\nEach bench makes its own data in a temporary folder and needs nothing running."
-    )]
-    Bench(BenchCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script for a shell
@@ -122,7 +116,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let is_wrong_use = error.is::<SettingsError>() || error.is::<WrongUse>();
             let code = if is_wrong_use { WRONG_USE } else { FAILURE };
-            complain(&with_causes(&*error));
+            complain(&Report::new(&*error).to_string());
             ExitCode::from(code)
         }
     }
@@ -152,7 +146,6 @@ fn run(command: Command) -> Outcome {
             observability::start_warnings()?;
             unless_stopped(command.run())
         }
-        Command::Bench(bench) => runtime()?.block_on(bench.run()),
         Command::Openapi => say(&serve::openapi()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -236,17 +229,6 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "daybook: {text}");
 }
 
-/// The error and, after it, why.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +264,6 @@ mod tests {
     fn an_error_is_told_with_its_causes() {
         let cause = io::Error::other("disk on fire");
         let error = crate::auth::KeyError::Read { path: "k".into(), source: cause };
-        assert_eq!(with_causes(&error), "the key file k cannot be read: disk on fire");
+        assert_eq!(Report::new(&error).to_string(), "the key file k cannot be read: disk on fire");
     }
 }

@@ -3,7 +3,6 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
-pub mod bench;
 pub mod cli;
 mod demo;
 pub mod http;

@@ -22,6 +22,7 @@ mod repository;
 mod sqlite;
 mod stream;
 mod subscription;
+pub mod transfer;
 mod tries;
 mod verification;
 

@@ -7,6 +7,7 @@ use std::{
 
 use daybook_domain::event::Event;
 use daybook_eventlog::{EventRef, Metadata, Position, StreamId};
+use error_reporter::Report;
 use uuid::Uuid;
 
 use crate::table::{Changes, Table};
@@ -83,7 +84,7 @@ impl Decoded {
                 event: decoded,
                 weight: event.data.len() + event.metadata.len(),
             }),
-            Ok(Err(error)) => Err(undecodable(with_sources(&error))),
+            Ok(Err(error)) => Err(undecodable(Report::new(&error).to_string())),
             Err(_) => Err(undecodable("decoding it panicked".to_owned())),
         }
     }
@@ -101,14 +102,4 @@ pub struct FoldError {
     pub position: Position,
     /// What is wrong with it.
     pub reason: String,
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use error_reporter::Report;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::Jwk;
 use reqwest::{Client, Url, redirect};
@@ -48,7 +49,7 @@ impl KeySet {
             .timeout(FETCH_TIME_MAX)
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(|error| KeyError::KeySet { url: url.to_string(), problem: chain(&error) })?;
+            .map_err(|error| KeyError::KeySet { url: url.to_string(), problem: Report::new(&error).to_string() })?;
         Ok(Self { url, client, cached: RwLock::default(), attempt: Mutex::new(None) })
     }
 
@@ -106,12 +107,13 @@ impl KeySet {
 
     async fn fetch(&self) -> Result<(), KeyError> {
         let failed = |problem: String| KeyError::KeySet { url: self.url.to_string(), problem };
-        let mut response = self.client.get(self.url.clone()).send().await.map_err(|error| failed(chain(&error)))?;
+        let mut response =
+            self.client.get(self.url.clone()).send().await.map_err(|error| failed(Report::new(&error).to_string()))?;
         if !response.status().is_success() {
             return Err(failed(format!("it answers {}", response.status())));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(chain(&error)))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(Report::new(&error).to_string()))? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(failed(format!("it is larger than {BODY_BYTES_MAX} bytes")));
             }
@@ -149,15 +151,4 @@ impl Cached {
     fn is_old(&self) -> bool {
         self.fetched_at.is_none_or(|at| at.elapsed() > AGE_MAX)
     }
-}
-
-// reqwest says "error sending request" and hides why in its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::{Failed, copying::copy, place::Place, tell};
+use daybook_eventlog::transfer::copy;
+
+use super::{Failed, copy_progress, place::Place, tell};
 use crate::progress::summary;
 
 /// Copies a log from one place to another.
@@ -27,7 +29,7 @@ impl CopyArgs {
         let started = Instant::now();
         let source = from.open_to_read().await?;
         let target = to.open_to_fill().await?;
-        let copied = copy(&source, &target).await;
+        let copied = copy(&source, &target, copy_progress()).await;
         // By now, as the source may be served: a log that was opened to be read beside its writer stays as it was.
         let gone_on = match &copied {
             Ok(copied) => source.beside().await?.stored_head().await?.get().saturating_sub(copied.until.position.get()),

@@ -6,16 +6,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use daybook_eventlog::transfer::{self, Export};
 use daybook_eventlog::{Filter, Position, StreamId};
 
-use super::{
-    Failed, Place, WrongUse,
-    exporter::{Export, Format},
-    output::Output,
-    tell,
-};
-use crate::progress::summary;
+use super::{Failed, Place, WrongUse, output::Output, tell};
+use crate::progress::{Progress, Unit, summary};
 use crate::settings::SettingsArgs;
 
 /// Writes the log's events to a file.
@@ -55,6 +51,24 @@ pub struct ExportArgs {
     settings: SettingsArgs,
 }
 
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line of JSON for each event
+    Ndjson,
+    /// Columns, for DuckDB, pandas, Spark
+    Parquet,
+}
+
+impl From<Format> for transfer::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ndjson => Self::Ndjson,
+            Format::Parquet => Self::Parquet,
+        }
+    }
+}
+
 impl ExportArgs {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let place = Place::of(&self.settings)?;
@@ -77,11 +91,14 @@ impl ExportArgs {
             Some(to) => log.last_before(to).await?,
             None => log.head(),
         };
-        let export = Export { format: self.format, after: Position::new(self.after).max(before_from), until, filter };
-        let exported = export.run(&log, output).await;
+        let after = Position::new(self.after).max(before_from);
+        let progress = Progress::new("exporting", Unit::Events, until.get().saturating_sub(after.get()));
+        let export = Export { format: self.format.into(), after, until, filter };
+        let exported = export.run(&log, output, |reached| progress.at(reached.get().saturating_sub(after.get()))).await;
         log.close().await;
         if let Some(exported) = exported? {
-            let summary = summary(exported.events, exported.bytes, exported.took);
+            tokio::task::spawn_blocking(move || exported.output.finish()).await??;
+            let summary = summary(exported.events, exported.bytes, progress.end());
             tell(&format!("exported {summary}, up to position {until}"));
         }
         Ok(())

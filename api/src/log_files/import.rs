@@ -9,19 +9,13 @@ use std::{
 };
 
 use clap::Args;
+use daybook_eventlog::transfer::{Batch, CopyError, Filler, Source, SourceError, copy};
 use daybook_eventlog::{Anchor, ImportError, LOG_FILE, Log, lock_folder};
 use daybook_projections::READ_MODELS_FOLDER;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 
-use super::{
-    Failed, Place,
-    copying::{CopyError, copy},
-    filler::Filler,
-    lines::{Batch, Source, SourceError},
-    output::sync_folder,
-    tell,
-};
+use super::{Failed, Place, copy_progress, output::sync_folder, tell};
 use crate::progress::{Progress, Unit, summary};
 use crate::settings::SettingsArgs;
 
@@ -91,7 +85,7 @@ async fn into_database(
     let (anchor, bytes) = fill(open_in(stage.path(), &stage).await?, batches, progress).await?;
     progress.end();
     let (made, target) = (Log::open_to_read(stage.path()).await?, place.open_to_fill().await?);
-    let (copied, there) = (copy(&made, &target).await, target.place());
+    let (copied, there) = (copy(&made, &target, copy_progress()).await, target.place());
     made.close().await;
     target.close().await;
     match copied {

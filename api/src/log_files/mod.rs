@@ -1,19 +1,14 @@
-//! The log on the command line: out of it, into it, from one place to another, and checked.
+//! The log on the command line: export, import, copy, verify, back up, restore. One command a file.
 //!
-//! One verb a file. What reads takes the log beside its writer, so that it also works while it is served; what makes a
-//! log takes the folder's lock. Nothing here is reachable over HTTP.
+//! Commands that read open the log beside its writer, so they also work while a server runs; commands that make a log
+//! take the folder's lock. Nothing here is reachable over HTTP. What moves events is `daybook_eventlog::transfer`.
 
 mod backup;
 mod copy;
-mod copying;
 mod export;
-mod exporter;
-mod filler;
 mod head;
 mod import;
-mod lines;
 mod output;
-mod parquet;
 mod place;
 mod verify;
 
@@ -34,11 +29,7 @@ pub use self::{
     import::ImportArgs,
     verify::VerifyArgs,
 };
-pub(crate) use self::{
-    exporter::{Export, Format},
-    output::Output,
-};
-use crate::progress::tell;
+use crate::progress::{Progress, Unit, tell};
 use crate::settings::SettingsArgs;
 
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
@@ -89,4 +80,13 @@ fn print(line: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Shows how far a copy from one log to another is.
+fn copy_progress() -> impl Fn(u64, u64) {
+    let mut progress = None;
+    let shown = std::cell::RefCell::new(move |done: u64, total: u64| {
+        progress.get_or_insert_with(|| Progress::new("copying", Unit::Events, total)).at(done);
+    });
+    move |done, total| (shown.borrow_mut())(done, total)
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::Failed;
-use crate::{
+use daybook::{
     app::App,
     auth::{Role, TokenVerifier},
     observability::{self, Metrics},

@@ -7,7 +7,7 @@ mod columns;
 
 use std::{io::Write, mem::take, sync::Arc};
 
-use parquet::{
+use ::parquet::{
     basic::{Compression, Encoding, ZstdLevel},
     data_type::{ByteArrayType, DataType, FixedLenByteArrayType, Int32Type, Int64Type},
     errors::ParquetError,
@@ -20,7 +20,7 @@ use parquet::{
 };
 
 pub(super) use self::columns::Columns;
-use super::Failed;
+use super::ExportError;
 
 /// Events of one row group.
 const GROUP_ROWS_MAX: usize = 131_072;
@@ -58,20 +58,20 @@ pub(super) struct EventFile<W: Write> {
 
 impl<W: Write + Send> EventFile<W> {
     /// `about` are names and values that any reader shows.
-    pub(super) fn new(out: W, about: &[(&str, String)]) -> Result<Self, Failed> {
-        let schema = Arc::new(parse_message_type(SCHEMA).map_err(plain)?);
-        let file = SerializedFileWriter::new(out, schema, Arc::new(properties(about))).map_err(plain)?;
+    pub(super) fn new(out: W, about: &[(&str, String)]) -> Result<Self, ExportError> {
+        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let file = SerializedFileWriter::new(out, schema, Arc::new(properties(about)))?;
         Ok(Self { file, group: Vec::new(), rows: 0, bytes: 0 })
     }
 
     /// Adds the events of the next part.
-    pub(super) fn add(&mut self, part: Columns) -> Result<(), Failed> {
+    pub(super) fn add(&mut self, part: Columns) -> Result<(), ExportError> {
         // A filter may leave nothing of most parts.
         if part.rows() == 0 {
             return Ok(());
         }
         if self.rows + part.rows() > GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES_MAX {
-            self.end_group().map_err(plain)?;
+            self.end_group()?;
         }
         self.rows += part.rows();
         self.bytes += part.bytes();
@@ -80,8 +80,8 @@ impl<W: Write + Send> EventFile<W> {
     }
 
     /// Writes what is left and the footer; answers the length of it all.
-    pub(super) fn finish(mut self) -> Result<u64, Failed> {
-        self.end_group().and_then(|()| self.file.finish()).map_err(plain)?;
+    pub(super) fn finish(mut self) -> Result<u64, ExportError> {
+        self.end_group().and_then(|()| self.file.finish())?;
         Ok(self.file.bytes_written() as u64)
     }
 
@@ -144,12 +144,4 @@ fn properties(about: &[(&str, String)]) -> WriterProperties {
         properties = properties.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
     }
     properties.build()
-}
-
-/// What failed beneath is told as what it is: a pipe that nobody reads any more is no failure.
-fn plain(error: ParquetError) -> Failed {
-    match error {
-        ParquetError::External(beneath) => beneath,
-        other => other.into(),
-    }
 }

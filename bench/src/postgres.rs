@@ -15,7 +15,7 @@ use super::{
     seconds,
     sessions::{EVENTS_EACH, READERS, Sessions},
 };
-use crate::settings::SettingsArgs;
+use daybook::settings::SettingsArgs;
 
 /// How long making what is measured may take.
 const FILL_MAX: Duration = Duration::from_secs(3_600);

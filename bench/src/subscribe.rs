@@ -21,7 +21,7 @@ use super::{
     sse::Subscription,
     temporary_folder,
 };
-use crate::auth::Role;
+use daybook::auth::Role;
 
 /// Turns of each side.
 const TURNS: u32 = 3;

@@ -15,7 +15,7 @@ use super::{
     server::{Process, Server},
     shops, trade,
 };
-use crate::auth::Role;
+use daybook::auth::Role;
 
 const ARTICLES: i64 = 10_000;
 /// Seconds before the measured ones.

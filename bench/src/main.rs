@@ -27,21 +27,52 @@ mod subscribe;
 mod trade;
 mod years;
 
-use std::path::Path;
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
+use clap::Parser as _;
+use error_reporter::Report;
 use tempfile::TempDir;
 
-pub use self::{
+use self::{
     export::ExportBench, log::LogBench, postgres::PostgresBench, reading::ReadingBench, rebuild::RebuildBench,
     sales::SalesBench, subscribe::SubscribeBench,
 };
 
+/// Measures Daybook on this machine: throughput and latency, beside what the machine itself allows
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "daybook-bench",
+    version,
+    after_help = "Examples:\n  daybook-bench log\n  daybook-bench rebuild --json\n\nEach bench makes its own data in a temporary folder and needs nothing running; only `postgres` needs a server."
+)]
+struct Cli {
+    #[command(subcommand)]
+    bench: BenchCommand,
+}
+
+fn main() -> ExitCode {
+    let bench = Cli::parse().bench;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(bench.run())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr().lock(), "daybook-bench: {}", Report::new(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Why a bench came to no figure.
-pub type Failed = Box<dyn std::error::Error + Send + Sync>;
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
-pub enum BenchCommand {
+enum BenchCommand {
     /// The log, against a bare file that takes the same bytes in the same commits.
     Log(LogBench),
     /// The log on PostgreSQL, against pgbench with the same rows.
@@ -60,10 +91,7 @@ pub enum BenchCommand {
 
 impl BenchCommand {
     /// Measures, and prints what was found.
-    ///
-    /// # Errors
-    /// The folder could not be used, the log failed, or the server answered otherwise than it should.
-    pub async fn run(self) -> Result<(), Failed> {
+    async fn run(self) -> Result<(), Failed> {
         match self {
             Self::Log(bench) => bench.run().await,
             Self::Postgres(bench) => bench.run().await,

@@ -1,39 +1,45 @@
-//! Events that another log recorded, on their way into a log: written by thousands while the next ones are read.
+//! Events that another log recorded, written into a log: thousands in one commit, while the next ones are read.
 
 use std::sync::Arc;
 
-use daybook_eventlog::{APPEND_EVENTS_MAX, ImportError, Log, Position, RecordedEvent};
 use tokio::task::JoinHandle;
+
+use crate::{APPEND_EVENTS_MAX, ImportError, Log, Position, RecordedEvent};
 
 /// Bytes that are written in one go, unless one part has more.
 const COMMIT_BYTES: u64 = 16 << 20;
 
-/// A log that is being filled. It holds two commits in memory: one on its way, one that is coming together.
-pub(super) struct Filler<'a> {
+/// A log that is being filled. Memory holds two commits: the one being written, and the one being gathered.
+pub struct Filler<'a> {
     log: &'a Log,
     waiting: Vec<RecordedEvent>,
     waiting_bytes: u64,
     writing: Option<(JoinHandle<Result<Position, ImportError>>, u64)>,
-    done: Done,
+    done: Filled,
 }
 
-/// What is on disk.
+/// What is on disk of a log that is being filled.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Done {
+pub struct Filled {
     /// The log's head.
-    pub(super) head: Position,
+    pub head: Position,
     /// Bytes that were handed in with what was written.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 impl<'a> Filler<'a> {
-    pub(super) fn new(log: &'a Log) -> Self {
-        let done = Done { head: log.head(), bytes: 0 };
+    /// Nothing handed in yet.
+    #[must_use]
+    pub fn new(log: &'a Log) -> Self {
+        let done = Filled { head: log.head(), bytes: 0 };
         Self { log, waiting: Vec::new(), waiting_bytes: 0, writing: None, done }
     }
 
-    /// Takes the next events, of so many bytes; answers what is on disk by now.
-    pub(super) async fn take(&mut self, events: Vec<RecordedEvent>, bytes: u64) -> Result<Done, ImportError> {
+    /// Takes the next events, `bytes` large; answers what is on disk by now.
+    ///
+    /// # Errors
+    /// [`ImportError`] when an earlier commit failed: nothing after that commit was written.
+    pub async fn take(&mut self, events: Vec<RecordedEvent>, bytes: u64) -> Result<Filled, ImportError> {
         let is_full =
             self.waiting.len() + events.len() > APPEND_EVENTS_MAX || self.waiting_bytes + bytes > COMMIT_BYTES;
         if is_full && !self.waiting.is_empty() {
@@ -45,7 +51,10 @@ impl<'a> Filler<'a> {
     }
 
     /// Writes the rest; answers what is on disk then.
-    pub(super) async fn finish(mut self) -> Result<Done, ImportError> {
+    ///
+    /// # Errors
+    /// [`ImportError`] when a commit failed: nothing after the commit before it was written.
+    pub async fn finish(mut self) -> Result<Filled, ImportError> {
         if !self.waiting.is_empty() {
             self.write().await?;
         }
@@ -65,7 +74,7 @@ impl<'a> Filler<'a> {
     async fn written(&mut self) -> Result<(), ImportError> {
         let Some((writing, bytes)) = self.writing.take() else { return Ok(()) };
         let head = writing.await.map_err(|interrupted| ImportError::Storage(Arc::new(interrupted)))??;
-        self.done = Done { head, bytes: self.done.bytes + bytes };
+        self.done = Filled { head, bytes: self.done.bytes + bytes };
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of an export on their way back: read by one thread, taken apart by several, handed on in order.
+//! The lines of an export read back: one thread reads them, several parse them, and the events come out in order.
 
 use std::{
     fs::File,
@@ -6,9 +6,10 @@ use std::{
     path::Path,
 };
 
-use daybook_eventlog::{EVENT_BYTES_MAX, RecordedEvent};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
+
+use crate::{EVENT_BYTES_MAX, RecordedEvent};
 
 /// Bytes of whole lines that are read and taken apart at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -20,43 +21,62 @@ const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + (64 << 10);
 
 /// Why a file cannot be imported.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SourceError {
+pub enum SourceError {
     /// It cannot be read.
     #[error("{name} cannot be read")]
     Read {
+        /// The file's name.
         name: String,
+        /// Why.
         #[source]
         source: io::Error,
     },
     /// It is something else.
     #[error("{name} is {what}")]
-    Other { name: String, what: &'static str },
+    Other {
+        /// The file's name.
+        name: String,
+        /// What it is instead of an export.
+        what: &'static str,
+    },
     /// There is nothing in it.
     #[error("{name} holds no events: nothing was imported")]
-    Empty { name: String },
+    Empty {
+        /// The file's name.
+        name: String,
+    },
     /// One of its lines is wrong.
     #[error("line {line}: {what}; nothing was imported")]
-    Line { line: u64, what: String },
+    Line {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// Where lines come from.
-pub(super) struct Source {
+pub struct Source {
     name: String,
     reader: Box<dyn BufRead + Send>,
     /// Its length in bytes; 0 when that is not known.
-    pub(super) length: u64,
+    pub length: u64,
 }
 
 /// Events of consecutive lines.
-pub(super) struct Batch {
-    pub(super) events: Vec<RecordedEvent>,
+pub struct Batch {
+    /// The events, in the order of their lines.
+    pub events: Vec<RecordedEvent>,
     /// Bytes of the source up to their end.
-    pub(super) read: u64,
+    pub read: u64,
 }
 
 impl Source {
-    /// The file at `path`, or standard input for `-`; refuses what is no export by its first bytes.
-    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
+    /// The file at `path`, or standard input for `-`.
+    ///
+    /// # Errors
+    /// [`SourceError`] when it cannot be read, is empty, or its first bytes show that it is no export.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
         let is_stdin = path == Path::new("-");
         let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
         let unreadable = |source| SourceError::Read { name: name.clone(), source };
@@ -81,7 +101,7 @@ impl Source {
     }
 
     /// The events of all lines, in order. After an error nothing more comes.
-    pub(super) fn batches(self) -> impl Stream<Item = Result<Batch, SourceError>> + Send + 'static {
+    pub fn batches(self) -> impl Stream<Item = Result<Batch, SourceError>> + Send + 'static {
         let (to_parser, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         // Not one of the runtime's threads: it may wait for standard input for ever, and must hold no end up.
         std::thread::spawn(move || {

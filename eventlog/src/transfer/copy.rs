@@ -1,56 +1,75 @@
-//! One log into another, which holds the beginning of it, or nothing: every event as it stands.
+//! A log copied into another one that is empty or holds its beginning: every event as it stands.
 
 use std::pin::pin;
 
-use daybook_eventlog::{Anchor, EventRef, Filter, ImportError, Log, Position, ReadError, RecordedEvent};
 use futures::TryStreamExt as _;
 
 use super::filler::Filler;
-use crate::progress::{Progress, Unit};
+use crate::{Anchor, EventRef, Filter, ImportError, ImportRefusal, Log, Position, ReadError, RecordedEvent};
 
 /// Bytes of an event besides its data and metadata, about.
 const ENVELOPE_BYTES: u64 = 128;
 
 /// What was copied.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Copied {
+pub struct Copied {
     /// Where the target ended before.
-    pub(super) from: Position,
+    pub from: Position,
     /// Where both end now, with what covers everything up to there.
-    pub(super) until: Anchor,
-    pub(super) bytes: u64,
+    pub until: Anchor,
+    /// Bytes copied, about.
+    pub bytes: u64,
 }
 
 /// Why a log was not copied, or not to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CopyError {
+pub enum CopyError {
     /// The target holds something else.
     #[error(
         "{target} holds another log: its event at position {at} is not that of {origin}; nothing was written. Copy into \
          an empty folder or database"
     )]
-    Foreign { origin: String, target: String, at: Position },
+    Foreign {
+        /// Where the source is.
+        origin: String,
+        /// Where the target is.
+        target: String,
+        /// The position at which they differ.
+        at: Position,
+    },
     /// The target holds more than the source.
     #[error(
         "{target} goes on where {origin} ends, at position {at}: it is no earlier copy. Nothing was written; has the \
          copy been served?"
     )]
-    Ahead { origin: String, target: String, at: Position },
+    Ahead {
+        /// Where the source is.
+        origin: String,
+        /// Where the target is.
+        target: String,
+        /// Where the source ends.
+        at: Position,
+    },
     /// Somebody else has written to the target.
     #[error(
         "somebody else writes to {target}: what is there was left as it is. Stop the nodes that serve it, and run the \
          same command again"
     )]
     Served {
+        /// Where the target is.
         target: String,
+        /// What the target refused.
         #[source]
         source: ImportError,
     },
     /// The source holds what no log takes.
     #[error("{origin} is damaged, verify it with daybook log verify; {done} of its events are in the target")]
     Damaged {
+        /// Where the source is.
         origin: String,
+        /// The last position that the target has.
         done: Position,
+        /// What the target refused.
         #[source]
         source: ImportError,
     },
@@ -59,8 +78,11 @@ pub(super) enum CopyError {
         "{target} could not be written: run the same command again, and it goes on where it was, after position {done}"
     )]
     Write {
+        /// Where the target is.
         target: String,
+        /// The last position that the target has.
         done: Position,
+        /// What failed.
         #[source]
         source: ImportError,
     },
@@ -69,15 +91,27 @@ pub(super) enum CopyError {
     Read(#[from] ReadError),
     /// They were copied, and are not the same.
     #[error("the copy ends with {found}, where {origin} has {expected}: verify both with daybook log verify")]
-    Different { origin: String, expected: Anchor, found: Anchor },
+    Different {
+        /// Where the source is.
+        origin: String,
+        /// What the source ends with.
+        expected: Anchor,
+        /// What the target ends with.
+        found: Anchor,
+    },
 }
 
-/// Copies what `target` does not have yet of `source` as it is now, and compares how both end.
-pub(super) async fn copy(source: &Log, target: &Log) -> Result<Copied, CopyError> {
+/// Copies what `target` does not have yet of `source` as it is now, then compares the checksums of both ends. Calls
+/// `at` with how many events of how many are written.
+///
+/// # Errors
+/// [`CopyError`] when the target holds something else, a log cannot be read or written, or both ends differ afterwards.
+/// An interrupted copy goes on where it was when it is called again.
+pub async fn copy(source: &Log, target: &Log, at: impl Fn(u64, u64)) -> Result<Copied, CopyError> {
     let head = source.stored_head().await?;
     let until = source.anchor_at(head).await?.ok_or_else(|| ReadError::Corrupt(format!("no event is at {head}")))?;
     let from = common(source, target, until).await?;
-    let bytes = fill(source, target, (from, until.position)).await?;
+    let bytes = fill(source, target, (from, until.position), at).await?;
     let found = target.anchor().await?;
     if found != until {
         return Err(CopyError::Different { origin: source.place(), expected: until, found });
@@ -101,8 +135,13 @@ async fn common(source: &Log, target: &Log, until: Anchor) -> Result<Position, C
 }
 
 /// Reads ahead of what is being written. Memory holds two commits and what is read side by side.
-async fn fill(source: &Log, target: &Log, (from, until): (Position, Position)) -> Result<u64, CopyError> {
-    let progress = Progress::new("copying", Unit::Events, until.get().saturating_sub(from.get()));
+async fn fill(
+    source: &Log,
+    target: &Log,
+    (from, until): (Position, Position),
+    at: impl Fn(u64, u64),
+) -> Result<u64, CopyError> {
+    let total = until.get().saturating_sub(from.get());
     let add = |(events, bytes): &mut Part, event: &EventRef<'_>| {
         *bytes += (event.data.len() + event.metadata.len()) as u64 + ENVELOPE_BYTES;
         events.push(event.to_recorded());
@@ -113,10 +152,9 @@ async fn fill(source: &Log, target: &Log, (from, until): (Position, Position)) -
     let failed = |done, error| failure(source, target, done, error);
     while let Some((_, (events, bytes))) = parts.try_next().await? {
         reached = filler.take(events, bytes).await.map_err(|error| failed(reached, error))?.head;
-        progress.at(reached.get().saturating_sub(from.get()));
+        at(reached.get().saturating_sub(from.get()), total);
     }
     let done = filler.finish().await.map_err(|error| failed(reached, error))?;
-    progress.end();
     Ok(done.bytes)
 }
 
@@ -124,11 +162,10 @@ async fn fill(source: &Log, target: &Log, (from, until): (Position, Position)) -
 type Part = (Vec<RecordedEvent>, u64);
 
 fn failure(origin: &Log, target: &Log, done: Position, error: ImportError) -> CopyError {
-    use daybook_eventlog::ImportRefusal as Refusal;
     let place = target.place();
     match &error {
         // Other events came in between: the next position, an id or a version is taken.
-        ImportError::Refused { refusal: Refusal::Position { next }, .. } if *next > done => {
+        ImportError::Refused { refusal: ImportRefusal::Position { next }, .. } if *next > done => {
             CopyError::Served { target: place, source: error }
         }
         ImportError::Refused { .. } => CopyError::Damaged { origin: origin.place(), done, source: error },

@@ -26,7 +26,7 @@ use super::{
     server::{Process, Server},
     shops, temporary_folder, trade, years,
 };
-use crate::auth::Role;
+use daybook::auth::Role;
 
 /// Readers of their history and statistics, and as many auditors of a ledger.
 const ASKERS: usize = 8;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use daybook_eventlog::transfer::{self, Export};
 use daybook_eventlog::{Filter, Log, Position};
 
 use super::{
@@ -13,12 +14,20 @@ use super::{
     report::{Report, Row, progress_bar},
     temporary_folder,
 };
-use crate::log_files::{Export, Format, Output};
 
 /// Turns of each side.
 const TURNS: u32 = 3;
 /// The most that the process may have resident while it exports, with all that the bench itself has.
 const MEMORY_MIB_MAX: f64 = 512.0;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line of JSON for each event
+    Ndjson,
+    /// Columns
+    Parquet,
+}
 
 /// Measures how quickly the log is exported, in a temporary folder that is removed afterwards.
 #[derive(Debug, Clone, Args)]
@@ -64,9 +73,17 @@ async fn measure(log: &Log, format: Format, folder: &Path) -> Result<Row, Failed
     for _ in 0..TURNS {
         limits.add(replay_all(log).await?);
         memory::forget_peak()?;
+        let output = std::fs::File::create(&out)?;
+        let format = match format {
+            Format::Ndjson => transfer::Format::Ndjson,
+            Format::Parquet => transfer::Format::Parquet,
+        };
         let export = Export { format, after: Position::START, until: log.head(), filter: Filter::all() };
         let started = std::time::Instant::now();
-        let exported = export.run(log, Output::open(Some(&out), true)?).await?;
+        let exported = export.run(log, output, |_| {}).await?;
+        if let Some(exported) = &exported {
+            exported.output.sync_all()?;
+        }
         rates.add(per_second(log.head().get(), started));
         memory = memory.max(memory::peak()?);
         let written = exported.map_or(0, |exported| exported.events);

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use ::parquet::data_type::ByteArray;
 use bytes::Bytes;
-use daybook_eventlog::EventRef;
-use parquet::data_type::ByteArray;
+
+use crate::EventRef;
 
 /// The events of one part of the log, column by column.
 #[derive(Default)]
-pub(in crate::log_files) struct Columns {
+pub(in crate::transfer) struct Columns {
     pub(super) position: Vec<i64>,
     pub(super) stream: Texts,
     pub(super) category: Texts,
@@ -23,7 +24,7 @@ pub(in crate::log_files) struct Columns {
 }
 
 impl Columns {
-    pub(in crate::log_files) fn add(&mut self, event: &EventRef<'_>) {
+    pub(in crate::transfer) fn add(&mut self, event: &EventRef<'_>) {
         self.position.push(event.position.get().cast_signed());
         self.stream.add(event.stream.as_str().as_bytes());
         self.category.add(event.stream.category().as_bytes());
@@ -37,7 +38,7 @@ impl Columns {
         self.recorded_at.push(event.recorded_at);
     }
 
-    pub(in crate::log_files) fn rows(&self) -> usize {
+    pub(in crate::transfer) fn rows(&self) -> usize {
         self.position.len()
     }
 
