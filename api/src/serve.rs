@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
-use crate::auth::TokenVerifier;
+use crate::auth::{KeyError, MissingKey, TokenVerifier};
 use crate::http::{Conventions, conventions};
 use crate::log::Streams;
 use crate::observability::Metrics;
@@ -54,24 +54,8 @@ pub struct ServeOptions {
 
 /// Serves until a signal ends it.
 pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let verifier = TokenVerifier::open(&settings)?;
-    match verifier.check().await {
-        Ok(()) => {}
-        Err(error) if options.check => return Err(error.into()),
-        // Whoever shows a token of that key set is answered 503 until it can be fetched; everybody else is served.
-        Err(error) => tracing::warn!(
-            error = &error as &dyn Error,
-            "the key set cannot be fetched now: trying again when it is needed"
-        ),
-    }
     if options.check {
-        Store::check(&settings).await?;
-        tracing::info!("everything that is needed to serve is there");
-        return Ok(());
-    }
-    if options.demo {
-        // Before anything is made: it prints tokens.
-        verifier.can_mint()?;
+        return check(&settings).await;
     }
     // From here on: a start may wait for its database.
     let mut asked = Box::pin(asked_to_stop()?);
@@ -83,6 +67,19 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         }
     };
     tracing::info!(place = log.place(), head = %log.head(), "opened the log");
+    // After the log: a key for tokens is made only beside a log.
+    let verifier = TokenVerifier::open(&settings)?;
+    if let Err(error) = verifier.check().await {
+        // Tokens of that key set are answered 503 until it can be fetched; all others are served.
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "the key set cannot be fetched now: trying again when it is needed"
+        );
+    }
+    if options.demo {
+        // The demo prints tokens.
+        verifier.can_mint()?;
+    }
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
     })?;
@@ -105,6 +102,18 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     runner.stop().await;
     Store { log, models }.close().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Looks whether a start would succeed; makes and changes nothing.
+async fn check(settings: &Settings) -> Result<(), Box<dyn Error + Send + Sync>> {
+    Store::check(settings).await?;
+    match TokenVerifier::open_with(settings, MissingKey::Refuse) {
+        Ok(verifier) => verifier.check().await?,
+        Err(KeyError::NotMade { .. }) => tracing::info!("there is no key for tokens yet; the start makes one"),
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!("everything that is needed to serve is there");
     Ok(())
 }
 

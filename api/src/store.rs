@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, is_away, migrate};
+use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, check_folder, is_away, migrate};
 use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::settings::Settings;
@@ -79,8 +79,9 @@ impl Store {
     /// Whether [`open`](Self::open) would go through. A database is only looked at, and not waited for.
     pub(crate) async fn check(settings: &Settings) -> Result<(), Failed> {
         let Some(url) = &settings.database_url else {
-            let store = Self::open(settings).await?;
-            store.close().await;
+            if !check_folder(&settings.data)? {
+                tracing::info!("there is no log in {} yet; the start makes one", settings.data.display());
+            }
             return Ok(());
         };
         match migrate(&PostgresOptions { migrate: false, ..PostgresOptions::new(url.expose()) }).await {

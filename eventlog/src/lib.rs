@@ -44,7 +44,7 @@ pub use self::{
     repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
-        backup, lock_folder, restore, verify, verify_file,
+        backup, check_folder, lock_folder, make_data_folder, make_private_file, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
     tries::{TRIES_MAX, Tries},

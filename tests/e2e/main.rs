@@ -13,6 +13,7 @@ mod administration;
 mod audit;
 mod batch;
 mod conventions;
+mod data_folder;
 mod database_away;
 mod database_projections;
 mod database_start;

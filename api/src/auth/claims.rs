@@ -9,7 +9,11 @@ const SUBJECT_CHARS_MAX: usize = 255;
 /// How events name causes that have no token: a token must not pass for one of them.
 const RESERVED: [&str; 2] = ["terminal:", "system:"];
 
-/// Claims as they are read. `exp`, `nbf`, `iss` and `aud` are checked by the JWT library.
+/// Seconds that an issuer's clock may be ahead of this one. `exp` has no leeway.
+const CLOCK_AHEAD_MAX_S: u64 = 30;
+
+/// Claims as they are read. The JWT library has checked `exp`, `iss` and `aud`; `nbf` and `iat`, which have another
+/// leeway, are checked here.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     sub: Option<String>,
@@ -18,10 +22,16 @@ pub(super) struct Claims {
     tz: Option<String>,
     // Some issuers write fractions.
     exp: Option<Number>,
+    nbf: Option<Number>,
+    iat: Option<Number>,
 }
 
 impl Claims {
     pub(super) fn into_caller(self) -> Result<Caller, AuthError> {
+        let latest = jsonwebtoken::get_current_timestamp() + CLOCK_AHEAD_MAX_S;
+        if [&self.nbf, &self.iat].into_iter().flatten().any(|moment| seconds(moment) > latest) {
+            return Err(AuthError::NotYetValid);
+        }
         let subject = self.sub.filter(|sub| subject_is_valid(sub)).ok_or(AuthError::Subject)?;
         Ok(Caller {
             subject,

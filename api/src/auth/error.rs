@@ -74,6 +74,15 @@ pub enum KeyError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no key, and none is made.
+    #[error(
+        "there is no key for tokens in {folder}, and no log that one belongs to: start the server there first (daybook serve \
+         --data …), name the folder of a server with --data, or set DAYBOOK_JWT_SECRET"
+    )]
+    NotMade {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// Others on the machine can read the key.
     #[error(
         "the key file {path} has mode {mode:03o}, so others may read it: run chmod 600 on it, or delete it to get a new key"

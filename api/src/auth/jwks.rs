@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::key::VerifyingKey;
 use super::{AuthError, KeyError};
+use crate::settings::masked_url;
 
 const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 const FETCH_INTERVAL_MIN: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ impl KeySet {
             .timeout(FETCH_TIME_MAX)
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(|error| KeyError::KeySet { url: url.to_string(), problem: Report::new(&error).to_string() })?;
+            .map_err(|error| KeyError::KeySet { url: masked_url(url.as_str()), problem: told(error) })?;
         Ok(Self { url, client, cached: RwLock::default(), attempt: Mutex::new(None) })
     }
 
@@ -106,14 +107,13 @@ impl KeySet {
     }
 
     async fn fetch(&self) -> Result<(), KeyError> {
-        let failed = |problem: String| KeyError::KeySet { url: self.url.to_string(), problem };
-        let mut response =
-            self.client.get(self.url.clone()).send().await.map_err(|error| failed(Report::new(&error).to_string()))?;
+        let failed = |problem: String| KeyError::KeySet { url: masked_url(self.url.as_str()), problem };
+        let mut response = self.client.get(self.url.clone()).send().await.map_err(|error| failed(told(error)))?;
         if !response.status().is_success() {
             return Err(failed(format!("it answers {}", response.status())));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(Report::new(&error).to_string()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(told(error)))? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(failed(format!("it is larger than {BODY_BYTES_MAX} bytes")));
             }
@@ -151,4 +151,9 @@ impl Cached {
     fn is_old(&self) -> bool {
         self.fetched_at.is_none_or(|at| at.elapsed() > AGE_MAX)
     }
+}
+
+/// What went wrong, without the URL, which may hold a secret.
+fn told(error: reqwest::Error) -> String {
+    Report::new(&error.without_url()).to_string()
 }

@@ -15,6 +15,7 @@ mod watched;
 
 pub use caller::{Caller, Role, Roles};
 pub use error::{AuthError, KeyError};
+pub use secret::MissingKey;
 pub use verifier::TokenVerifier;
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        // A key is made beside a log only.
+        fs::write(folder.path().join(daybook_eventlog::LOG_FILE), "").unwrap();
+        Self { folder }
     }
 
     fn file(&self, name: &str, content: &str) -> PathBuf {

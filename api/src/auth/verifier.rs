@@ -9,8 +9,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation, decode, decode_he
 use super::claims::{Claims, MintedClaims, subject_is_valid};
 use super::jwks::KeySet;
 use super::key::{ALGORITHMS, VerifyingKey};
+use super::secret::{self, MissingKey};
 use super::watched::WatchedKey;
-use super::{AuthError, Caller, KeyError, Roles, secret};
+use super::{AuthError, Caller, KeyError, Roles};
 use crate::settings::Settings;
 
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -49,13 +50,24 @@ impl std::fmt::Debug for TokenVerifier {
 
 impl TokenVerifier {
     /// Reads, or makes, the keys that the settings name. The key set is fetched when the first token needs it.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a key cannot be read or is of no use, or when there is none to verify tokens with.
     pub fn open(settings: &Settings) -> Result<Self, KeyError> {
+        Self::open_with(settings, MissingKey::Make)
+    }
+
+    /// As [`open`](Self::open), with a choice of what becomes of a key that is missing from the data folder.
+    ///
+    /// # Errors
+    /// The same; [`KeyError::NotMade`] for a key that is missing and not made.
+    pub fn open_with(settings: &Settings, missing: MissingKey) -> Result<Self, KeyError> {
         let public = match &settings.jwt_public_key_file {
             Some(path) => Some(Arc::new(WatchedKey::open(path, |pem| VerifyingKey::from_pem(&pem))?)),
             None => None,
         };
         Ok(Self(Arc::new(Inner {
-            shared: Shared::open(settings)?,
+            shared: Shared::open(settings, missing)?,
             public,
             key_set: settings.jwks_url.clone().map(KeySet::new).transpose()?,
             rules: Rules::new(settings.jwt_issuer.clone(), settings.jwt_audience.clone()),
@@ -150,7 +162,7 @@ impl TokenVerifier {
 }
 
 impl Shared {
-    fn open(settings: &Settings) -> Result<Self, KeyError> {
+    fn open(settings: &Settings, missing: MissingKey) -> Result<Self, KeyError> {
         if let Some(path) = &settings.jwt_secret_file {
             let parse = |content| secret::from_file(content).map(|secret| VerifyingKey::from_secret(&secret));
             let watched = Arc::new(WatchedKey::open(path, parse)?);
@@ -160,7 +172,7 @@ impl Shared {
         }
         let bytes = match &settings.jwt_secret {
             Some(secret) => secret.expose().as_bytes().to_vec(),
-            None if settings.database_url.is_none() => secret::in_data_folder(&settings.data)?,
+            None if settings.database_url.is_none() => secret::in_data_folder(&settings.data, missing)?,
             None if settings.jwt_public_key_file.is_some() || settings.jwks_url.is_some() => return Ok(Self::Absent),
             None => return Err(KeyError::Unset),
         };
@@ -195,7 +207,8 @@ impl Rules {
             validation.leeway = 0;
             // A token is over in the very second that `exp` names, not after it.
             validation.reject_tokens_expiring_in_less_than = 1;
-            validation.validate_nbf = true;
+            // The library has one leeway for `exp` and `nbf`; theirs differ.
+            validation.validate_nbf = false;
             validation.validate_aud = audience.is_some();
             // Without this the library lets a token pass that has no such claim at all.
             validation.required_spec_claims.extend(issuer.as_ref().map(|_| "iss".to_owned()));

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use daybook_eventlog::transfer::{Batch, CopyError, Filler, Source, SourceError, copy};
-use daybook_eventlog::{Anchor, ImportError, LOG_FILE, Log, lock_folder};
+use daybook_eventlog::{Anchor, ImportError, LOG_FILE, Log, lock_folder, make_data_folder};
 use daybook_projections::READ_MODELS_FOLDER;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
@@ -64,7 +64,7 @@ async fn into_folder(
     batches: impl Stream<Item = Result<Batch, SourceError>>,
     progress: &Progress,
 ) -> Result<(Anchor, u64), Failed> {
-    fs::create_dir_all(folder).map_err(|error| format!("cannot use {}: {error}", folder.display()))?;
+    make_data_folder(folder).map_err(|error| format!("cannot use {}: {error}", folder.display()))?;
     let _lock = lock_folder(folder)?;
     // Nobody else writes from here on; before, somebody may have.
     refuse_events(place).await?;

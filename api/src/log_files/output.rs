@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::{Failed, WrongUse};
@@ -26,7 +27,10 @@ pub(crate) enum Output {
 impl Output {
     /// A file called `path` that does not exist yet, unless it may be replaced; else standard output.
     pub(crate) fn open(path: Option<&Path>, replace: bool) -> Result<Self, Failed> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
+        let Some(path) = path else {
+            refuse_closed_stdout()?;
+            return Ok(Self::Stdout);
+        };
         match fs::metadata(path) {
             Ok(there) if !there.is_file() => {
                 return Err(WrongUse(format!("{} is no file: choose another --out", path.display())).into());
@@ -76,6 +80,17 @@ impl Write for Output {
             Self::File { written, .. } => written.flush(),
         }
     }
+}
+
+/// Refuses to write to a standard output that was closed (`>&-`). Rust's runtime opens `/dev/null` in its place, for
+/// reading and writing, so that everything would be lost in silence.
+fn refuse_closed_stdout() -> Result<(), Failed> {
+    let stdout = io::stdout();
+    let is_null = rustix::fs::fstat(&stdout)?.st_rdev == rustix::fs::stat("/dev/null")?.st_rdev;
+    if is_null && rustix::fs::fcntl_getfl(&stdout)?.contains(OFlags::RDWR) {
+        return Err(WrongUse("standard output is closed: name a file with --out".to_owned()).into());
+    }
+    Ok(())
 }
 
 /// The folder that a file with this path lies in.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use reqwest::Url;
+
 use super::sources::Found;
 use super::{Setting, Settings};
 
@@ -24,13 +26,44 @@ pub struct Row {
 
 impl Row {
     pub(super) fn new(setting: &Setting, found: Option<Found>) -> Self {
-        let (value, source) = match found {
-            Some(found) if setting.secret && !found.text.is_empty() => (Some(MASK.to_owned()), found.source),
-            Some(found) => (Some(found.text), found.source),
-            None => (None, "not set".to_owned()),
+        let Some(Found { text, source }) = found else {
+            let source = "not set".to_owned();
+            return Self { name: setting.env(), key: setting.key, value: None, source, secret: setting.secret };
         };
-        Self { name: setting.env(), key: setting.key, value, source, secret: setting.secret }
+        let shown = shown(setting, &text);
+        let secret = setting.secret || shown != text;
+        Self { name: setting.env(), key: setting.key, value: Some(shown), source, secret }
     }
+}
+
+/// The text of a setting as it may be shown.
+pub(super) fn shown(setting: &Setting, text: &str) -> String {
+    match text {
+        "" => String::new(),
+        _ if setting.secret => MASK.to_owned(),
+        _ if setting.is_url => masked_url(text),
+        _ => text.to_owned(),
+    }
+}
+
+/// A URL without what may be secret in it: credentials and the query are masked.
+pub(crate) fn masked_url(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else {
+        return if text.contains(['@', '?']) { MASK.to_owned() } else { text.to_owned() };
+    };
+    if url.query().is_none() && url.username().is_empty() && url.password().is_none() {
+        // As it was written.
+        return text.to_owned();
+    }
+    if url.query().is_some() {
+        url.set_query(Some(MASK));
+    }
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    // Both fail for URLs that cannot have credentials, which then have none to mask.
+    if has_credentials && (url.set_password(None).is_err() || url.set_username(MASK).is_err()) {
+        return MASK.to_owned();
+    }
+    url.into()
 }
 
 /// The settings as a `daybook.toml`. Secrets and settings without a value are comments.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Setting;
-use super::describe::MASK;
+use super::describe::shown;
 use super::sources::Found;
 
 /// One sentence about one wrong setting.
@@ -13,7 +13,10 @@ pub struct WrongSetting(String);
 impl WrongSetting {
     /// A text that is not allowed, masked when the setting is secret.
     pub(super) fn value(setting: &Setting, found: &Found, allowed: String) -> Self {
-        let shown = if setting.secret { MASK.to_owned() } else { format!("{:?}", found.text) };
+        let shown = match shown(setting, &found.text) {
+            masked if masked != found.text => masked,
+            text => format!("{text:?}"),
+        };
         Self(format!("{} is {shown} (from {}); allowed: {allowed}", setting.env(), found.source))
     }
 

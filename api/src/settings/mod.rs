@@ -19,6 +19,7 @@ use axum::http::HeaderValue;
 use reqwest::Url;
 
 pub use args::{SettingsArgs, args};
+pub(crate) use describe::masked_url;
 pub use describe::{Row, as_toml};
 pub use error::{SettingsError, WrongSetting};
 pub(crate) use parse::duration;

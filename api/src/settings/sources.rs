@@ -54,6 +54,10 @@ impl Sources {
         let names = [Some(setting.env()), setting.also_env.map(str::to_owned)];
         for name in names.into_iter().flatten() {
             if let Some(value) = self.env.get(&name) {
+                // Another program's variable, set to nothing, says nothing about Daybook.
+                if value.is_empty() && setting.also_env == Some(name.as_str()) {
+                    continue;
+                }
                 let text = value.to_str().ok_or_else(|| WrongSetting::rule(format!("{name} is not UTF-8")))?;
                 return Ok(Some(Found { text: text.to_owned(), source: name }));
             }

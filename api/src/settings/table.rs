@@ -14,6 +14,8 @@ pub struct Setting {
     pub meaning: &'static str,
     /// Never shown.
     pub secret: bool,
+    /// Shown without credentials and query.
+    pub is_url: bool,
     /// Another variable that is looked at after the setting's own.
     pub also_env: Option<&'static str>,
     /// Puts the text into the settings, or says what is allowed.
@@ -38,6 +40,7 @@ const PLAIN: Setting = Setting {
     value_name: "TEXT",
     meaning: "",
     secret: false,
+    is_url: false,
     also_env: None,
     take: |_, _| Ok(()),
 };
@@ -131,6 +134,7 @@ pub const TABLE: &[Setting] = &[
         key: "jwks_url",
         value_name: "URL",
         meaning: "Key set (JWKS) of RS256, ES256 or EdDSA tokens",
+        is_url: true,
         take: |s, text| parse::optional(text, parse::url).map(|url| s.jwks_url = url),
         ..PLAIN
     },

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,9 @@ use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
 use super::{
-    FolderInUse, LOG_FILE, OpenError, lock, schema,
+    FolderInUse, LOG_FILE, OpenError, lock,
+    place::{FILE_MODE, make_data_folder},
+    schema,
     verify::{Verified, VerifyError, verify_blocking},
 };
 use crate::{Anchor, Position};
@@ -212,7 +215,7 @@ fn restore_blocking(
     let in_folder = |source| RestoreError::Folder { path: folder.to_owned(), source };
     // Looked at before the folder is made.
     let copy = Copy::new(file, &target)?;
-    fs::create_dir_all(folder).map_err(in_folder)?;
+    make_data_folder(folder).map_err(in_folder)?;
     let _lock = lock::lock(folder).map_err(|error| match error {
         OpenError::InUse(in_use) => RestoreError::InUse(in_use),
         OpenError::Folder { path, source } => RestoreError::Folder { path, source },
@@ -316,9 +319,9 @@ impl Copy {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".daybook-").suffix(".partial");
-        // Whoever may read the log may read its copy.
-        let like = fs::metadata(&self.from).map_err(on_file)?.permissions();
-        let temporary = builder.permissions(like).tempfile_in(folder_of(&self.path)).map_err(on_file)?;
+        // Not the mode of the source: a backup that is kept read-only has to give a log that can be written.
+        let private = fs::Permissions::from_mode(FILE_MODE);
+        let temporary = builder.permissions(private).tempfile_in(folder_of(&self.path)).map_err(on_file)?;
         let temporary = Temporary::new(temporary);
         let copied = self.copy_pages(temporary.path(), asked, progress);
         // Whatever the engine says of a copy that was given up, that is the reason.

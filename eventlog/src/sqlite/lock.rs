@@ -3,10 +3,11 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{OpenError, place::FILE_MODE};
 
 const LOCK_FILE: &str = "daybook.lock";
 
@@ -36,18 +37,21 @@ pub fn lock_folder(folder: &Path) -> Result<FolderLock, OpenError> {
 pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(LOCK_FILE);
     let on_file = |source| OpenError::Folder { path: path.clone(), source };
-    let mut file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(on_file)?;
-    match file.try_lock() {
+    let mut open = OpenOptions::new();
+    open.create(true).truncate(false).read(true).write(true).mode(FILE_MODE);
+    let mut file = open.open(&path).map_err(on_file)?;
+    match exclusively(&file, folder, &path) {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
+        Err(OpenError::InUse(mut in_use)) => {
             let mut pid = String::new();
-            // The holder's number is a courtesy: without it the message is still true.
+            // The holder's process id is a courtesy: without it the message is still true.
             let _ = file.read_to_string(&mut pid);
-            let holder = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
-            return Err(FolderInUse { folder: folder.to_owned(), holder }.into());
+            if !pid.trim().is_empty() {
+                in_use.holder = format!(" (process {})", pid.trim());
+            }
+            return Err(in_use.into());
         }
-        Err(TryLockError::Error(source)) => return Err(on_file(source)),
+        Err(error) => return Err(error),
     }
     let note = |file: &mut File| {
         file.set_len(0)?;
@@ -59,4 +63,13 @@ pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
         tracing::warn!(%error, "the process number could not be written to the lock file");
     }
     Ok(file)
+}
+
+/// Locks an open file of the data folder `folder` until it is closed.
+pub(super) fn exclusively(file: &File, folder: &Path, path: &Path) -> Result<(), OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(FolderInUse { folder: folder.to_owned(), holder: String::new() }.into()),
+        Err(TryLockError::Error(source)) => Err(OpenError::Folder { path: path.to_owned(), source }),
+    }
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod checksum;
 mod lock;
+mod place;
 mod reader;
 mod schema;
 mod verify;
@@ -19,17 +20,22 @@ use std::{
 use tokio::sync::watch;
 
 pub(crate) use self::reader::{ReadConnection, ReadPool};
-use self::versions::Versions;
 use self::writer::Writer;
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
     lock::{FolderInUse, FolderLock, lock_folder},
+    place::{make_data_folder, make_private_file},
     verify::{Verified, VerifyError, verify, verify_file},
 };
+use self::{place::LogFile, versions::Versions};
 use crate::{Position, ServerError, queue::Queue};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
+
+/// What is only there beside a log, and what to call it.
+const LEFT_BY_A_LOG: [(&str, &str); 3] =
+    [("log.sqlite3-wal", "its write-ahead log"), ("read-models", "read models"), ("jwt.key", "a key for tokens")];
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,17 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder was in use, and its log is gone.
+    #[error(
+        "{folder} has no {LOG_FILE}, but it has {found}: its log was moved or removed. Put the log back, restore a backup, \
+         or choose another folder with --data"
+    )]
+    LogMissing {
+        /// The data folder.
+        folder: PathBuf,
+        /// What a log left there.
+        found: &'static str,
+    },
     /// The file was written by a newer build.
     #[error("{path} has format {found}, this build knows up to {known}: use a newer daybook")]
     TooNew {
@@ -71,6 +88,18 @@ pub enum OpenError {
         head: Position,
         /// What is there.
         last: Position,
+    },
+    /// The file cannot be read without writing beside it, and this account may not.
+    #[error(
+        "{path} has a write-ahead log that this account may not use: run the command as the account that owns the \
+         folder, or start and stop the server once, which moves everything into the log's file"
+    )]
+    WalInTheWay {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
     },
     /// The log on a database server could not be opened.
     #[error(transparent)]
@@ -99,13 +128,15 @@ impl SqliteEngine {
     /// Opens the log in `folder`, which is made when it is missing, and keeps every other process out of it.
     pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(in_folder)?;
+        make_data_folder(folder).map_err(in_folder)?;
         let lock = lock::lock(folder)?;
         let path = folder.join(LOG_FILE);
+        refuse_missing(folder, &path)?;
+        let file = LogFile::lock(folder, &path)?;
         let in_engine = |source| OpenError::Engine { path: path.clone(), source };
         let connection = schema::open_for_writing(&path)?;
         let writable = Arc::new(AtomicBool::new(true));
-        let writer = Writer::new(connection, Arc::clone(&writable)).map_err(in_engine)?;
+        let writer = Writer::new(connection, file, Arc::clone(&writable)).map_err(in_engine)?;
         if writer.head() != writer.last_event().map_err(in_engine)? {
             let last = writer.last_event().map_err(in_engine)?;
             return Err(OpenError::TailLost { path, head: writer.head(), last });
@@ -156,6 +187,34 @@ impl SqliteEngine {
         {
             tracing::error!("the log's writer had panicked");
         }
+    }
+}
+
+/// Looks whether a server could open the log in `folder`, and makes nothing. Answers whether there is a log; where there
+/// is none, a start makes one.
+///
+/// # Errors
+/// [`OpenError`] when a start would fail: another process has the folder open, the log is gone from a folder that had
+/// one, or the file is not a log that this build can use.
+pub fn check_folder(folder: &Path) -> Result<bool, OpenError> {
+    let path = folder.join(LOG_FILE);
+    refuse_missing(folder, &path)?;
+    if !path.exists() {
+        return Ok(false);
+    }
+    let _lock = LogFile::lock(folder, &path)?;
+    schema::check(&path)?;
+    Ok(true)
+}
+
+/// Refuses to make a new log where another one has been: it would hide that the other one is gone.
+fn refuse_missing(folder: &Path, log: &Path) -> Result<(), OpenError> {
+    if log.exists() {
+        return Ok(());
+    }
+    match LEFT_BY_A_LOG.into_iter().find(|(name, _)| folder.join(name).exists()) {
+        Some((_, found)) => Err(OpenError::LogMissing { folder: folder.to_owned(), found }),
+        None => Ok(()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Opening the file: what it is, which format it has, how connections to it are set up.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
 use crate::{Anchor, Position};
@@ -43,21 +43,56 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     migrate(connection, format).map_err(in_engine)
 }
 
-/// A reader's connection: it cannot write.
+/// A reader's connection: it cannot write. Where this account may not write beside the file, and no writer has left a
+/// write-ahead log there, the file is read as one that does not change.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    match open_beside_writer(path) {
+        Err(error) if needs_to_write(&error) && !wal_of(path).exists() => open_immutable(path),
+        opened => opened,
+    }
+}
+
+fn open_beside_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    prepare_to_read(Connection::open_with_flags(path, flags)?)
+}
+
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    prepare_to_read(Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?)
+}
+
+fn prepare_to_read(connection: Connection) -> rusqlite::Result<Connection> {
     connection.execute_batch(
         "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;",
     )?;
+    // The first read is the first that needs the files beside the log.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// SQLite wanted to write a file beside the log, and may not.
+fn needs_to_write(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+}
+
+fn wal_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// A reader's connection to a file that may be anything: refuses what is no log, or has not this build's format.
 pub(super) fn open_to_examine(path: &Path) -> Result<Connection, OpenError> {
     let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
-    let connection = open_for_reading(path).map_err(in_engine)?;
+    let connection = open_for_reading(path).map_err(|source| match source {
+        source if needs_to_write(&source) && wal_of(path).exists() => {
+            OpenError::WalInTheWay { path: path.to_owned(), source }
+        }
+        source => in_engine(source),
+    })?;
     connection.pragma_update(None, "cache_size", -16_384).map_err(in_engine)?;
     match identify(&connection, path)? {
         format if format == MIGRATIONS.len() => Ok(connection),
@@ -72,6 +107,12 @@ pub(super) fn anchor(connection: &Connection) -> rusqlite::Result<Anchor> {
         let checksum = row.get::<_, i64>(1)?.cast_unsigned();
         Ok(Anchor { position: Position::from_sql(row.get(0)?), checksum })
     })
+}
+
+/// Refuses a file that no writer of this build could open; changes nothing.
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+    let connection = open_for_reading(path).map_err(|source| OpenError::Engine { path: path.to_owned(), source })?;
+    identify(&connection, path).map(drop)
 }
 
 /// What a log of this build consists of, for comparison: an empty one in memory.

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::insert::{Heads, Inserter};
-use super::{checksum, reader, versions::Versions};
+use super::{checksum, place::LogFile, reader, versions::Versions};
 use crate::{
     Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
     Version,
@@ -36,6 +36,8 @@ const PURGE_ROWS_MAX: i64 = 5_000;
 
 pub(super) struct Writer {
     connection: Connection,
+    /// Dropped after the connection.
+    file: LogFile,
     state: Heads,
     head: watch::Sender<Position>,
     versions: Arc<Versions>,
@@ -47,13 +49,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, writable: Arc<AtomicBool>) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: Connection, file: LogFile, writable: Arc<AtomicBool>) -> rusqlite::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
         let state = Heads::load(&connection)?;
         let (head, _) = watch::channel(state.position);
         let versions = Arc::new(Versions::new());
         Ok(Self {
             connection,
+            file,
             state,
             head,
             versions,
@@ -135,6 +138,15 @@ impl Writer {
             &mut replies,
         );
         match written {
+            // Also what was committed is lost with a file that nobody can find any more.
+            Ok(()) if !self.file.is_in_place() => {
+                self.writable.store(false, Ordering::Release);
+                self.is_state_lost = true;
+                tracing::error!("the log's file was removed or replaced while the server runs: nothing is written");
+                for (reply, _) in replies {
+                    let _ = reply.send(Err(AppendError::Unavailable(Arc::new(FileGone))));
+                }
+            }
             Ok(()) => {
                 metrics::histogram!("daybook_log_commit_seconds").record(started.elapsed().as_secs_f64());
                 let events = self.state.position.get() - before.get();
@@ -392,8 +404,9 @@ impl Writer {
             // What failed to commit is rolled back; a failure here shows in the next write.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        self.writable.store(fits.is_ok(), Ordering::Release);
-        fits.is_ok()
+        let is_writable = fits.is_ok() && self.file.is_in_place();
+        self.writable.store(is_writable, Ordering::Release);
+        is_writable
     }
 
     fn purge_old_answers(&mut self) {
@@ -415,6 +428,13 @@ impl Writer {
         }
     }
 }
+
+/// The log's name leads to no file, or to another one.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log's file was removed or replaced: stop the server, put the file back or restore a backup, and start again"
+)]
+struct FileGone;
 
 enum Refused {
     /// This append alone is refused.

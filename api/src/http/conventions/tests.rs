@@ -17,6 +17,8 @@ struct Rig {
 
 fn rig(settings: &[(&'static str, &str)]) -> Rig {
     let data = tempfile::tempdir().unwrap();
+    // A key is made beside a log only.
+    std::fs::write(data.path().join(daybook_eventlog::LOG_FILE), "").unwrap();
     let mut sources = Sources::default();
     sources.flags.insert("data", data.path().to_str().unwrap().to_owned());
     sources.flags.extend(settings.iter().map(|(key, text)| (*key, (*text).to_owned())));

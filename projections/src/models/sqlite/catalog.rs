@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use daybook_eventlog::make_private_file;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
@@ -64,8 +65,10 @@ impl Catalog {
 
     /// Opens the catalog in `folder`, or makes it.
     pub(crate) async fn open(folder: &Path) -> Result<Self, ReadModelsError> {
+        let file = Self::file(folder);
+        make_private_file(&file).map_err(|source| ReadModelsError::Folder { path: file.clone(), source })?;
         // Files are removed because of what it says: it is on the disk before.
-        let options = options(&Self::file(folder)).create_if_missing(true).synchronous(SqliteSynchronous::Full);
+        let options = options(&file).create_if_missing(true).synchronous(SqliteSynchronous::Full);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(include_str!("../../../../migrations/sqlite/read_models_catalog.sql"))
             .execute(&mut connection)

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use daybook_eventlog::Position;
+use daybook_eventlog::{Position, make_private_file};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteSynchronous};
 
 use super::{ReadModelsError, options};
@@ -37,8 +37,10 @@ impl SqliteCopy {
         projection: &dyn Projection,
         synced: Synced,
     ) -> Result<Self, ReadModelsError> {
+        let file = id.file(folder);
+        make_private_file(&file).map_err(|source| ReadModelsError::Folder { path: file.clone(), source })?;
         // Nobody else writes it; a foreign lock is waited out by whoever writes, not here.
-        let options = options(&id.file(folder))
+        let options = options(&file)
             .create_if_missing(true)
             .busy_timeout(Duration::from_secs(1))
             .synchronous(match synced {

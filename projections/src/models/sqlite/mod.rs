@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use daybook_eventlog::Position;
+use daybook_eventlog::{Position, make_data_folder};
 use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -51,8 +51,8 @@ struct Folder {
 impl SqliteModels {
     /// Opens the read models in the data folder `data`, or makes them.
     pub(crate) async fn open(data: &Path) -> Result<Self, ReadModelsError> {
-        let path = data.join(READ_MODELS_FOLDER);
-        if let Err(source) = std::fs::create_dir_all(&path) {
+        let path = folder_in(data)?;
+        if let Err(source) = make_data_folder(&path) {
             return Err(ReadModelsError::Folder { path, source });
         }
         let catalog = Catalog::open(&path).await?;
@@ -61,7 +61,7 @@ impl SqliteModels {
 
     /// Opens the read models in `data` beside a server that may be writing them.
     pub(crate) async fn open_to_read(data: &Path) -> Result<Self, ReadModelsError> {
-        let path = data.join(READ_MODELS_FOLDER);
+        let path = folder_in(data)?;
         let file = Catalog::file(&path);
         if let Err(source) = std::fs::metadata(&file) {
             return Err(ReadModelsError::Folder { path: file, source });
@@ -383,4 +383,11 @@ fn options(file: &Path) -> SqliteConnectOptions {
 /// A connection that only reads `file`.
 async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnection::connect_with(&options(file).pragma("query_only", "ON")).await
+}
+
+/// The folder of the read models in the data folder `data`, as an absolute path: SQLite would take a relative one that
+/// begins with `file:` for a URI.
+fn folder_in(data: &Path) -> Result<PathBuf, ReadModelsError> {
+    let data = std::path::absolute(data).map_err(|source| ReadModelsError::Folder { path: data.to_owned(), source })?;
+    Ok(data.join(READ_MODELS_FOLDER))
 }
