@@ -26,12 +26,12 @@ pub use self::{
     lock::{FolderInUse, FolderLock, lock_folder},
     verify::{Verified, VerifyError, verify, verify_file},
 };
-use crate::{Position, ServerError, queue::Queue};
+use crate::{Position, ReadError, queue::Queue};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
 
-/// Why a log could not be opened.
+/// Why the embedded log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has the folder open.
@@ -72,9 +72,6 @@ pub enum OpenError {
         /// What is there.
         last: Position,
     },
-    /// The log on a database server could not be opened.
-    #[error(transparent)]
-    Server(#[from] ServerError),
     /// SQLite failed.
     #[error("cannot open the log {path}")]
     Engine {
@@ -84,6 +81,12 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(Arc::new(error))
+    }
 }
 
 pub(crate) struct SqliteEngine {

@@ -24,7 +24,7 @@ use crate::{
     Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
     Version,
     append::{StoredAnswer, same_json},
-    log::KeyLookup,
+    read::KeyLookup,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
 };
 
