@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Log, OpenError, PostgresOptions, ServerError, check_folder, is_away, migrate};
+use daybook_eventlog::{Log, PostgresOptions, ServerError, check_folder, is_away, migrate};
 use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::settings::Settings;
@@ -31,9 +31,9 @@ pub(crate) trait OpenFailure: Error + Send + Sync + 'static {
     fn is_away(&self) -> bool;
 }
 
-impl OpenFailure for OpenError {
+impl OpenFailure for ServerError {
     fn is_away(&self) -> bool {
-        matches!(self, Self::Server(error) if error.is_away())
+        Self::is_away(self)
     }
 }
 
@@ -86,7 +86,7 @@ impl Store {
         };
         match migrate(&PostgresOptions { migrate: false, ..PostgresOptions::new(url.expose()) }).await {
             Ok(checked) => tracing::info!(place = checked.place, "reached the log's database"),
-            Err(OpenError::Server(error @ ServerError::NotMigrated { .. })) => {
+            Err(error @ ServerError::NotMigrated { .. }) => {
                 tracing::info!("{error}; the start does that");
             }
             Err(error) => return Err(error.into()),

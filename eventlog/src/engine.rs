@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, ImportError, KeyLookup, Position, ReadError,
-    RecordedEvent, RequestKey, Scan, Snapshot, StreamId, Version,
+    Anchor, Append, AppendError, AppendOutcome, EventRef, ImportError, KeyLookup, Position, ReadError, RecordedEvent,
+    RequestKey, Scan, Snapshot, StreamId, StreamRead, Version,
     postgres::{PostgresEngine, ReadPool},
     queue::Queue,
     sqlite::{ReadConnection, SqliteEngine},
@@ -15,14 +15,6 @@ use crate::{
 pub(crate) enum Engine {
     Sqlite(SqliteEngine),
     Postgres(PostgresEngine),
-}
-
-/// A read of a stream, without what becomes of its events.
-pub(crate) struct StreamRead {
-    pub(crate) stream: StreamId,
-    pub(crate) from: Option<Version>,
-    pub(crate) direction: Direction,
-    pub(crate) limit: usize,
 }
 
 impl Engine {

@@ -18,6 +18,7 @@ mod log;
 mod position;
 mod postgres;
 mod queue;
+mod read;
 mod repository;
 mod sqlite;
 mod stream;
@@ -26,7 +27,7 @@ pub mod transfer;
 mod tries;
 mod verification;
 
-use self::log::Snapshot;
+use self::read::{Snapshot, StreamRead};
 pub use self::{
     anchor::{Anchor, NoAnchor},
     append::{
@@ -38,9 +39,10 @@ pub use self::{
     finding::{Damage, Finding},
     import::{ImportError, ImportRefusal},
     line::{LineEncoder, LineError},
-    log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
+    log::Log,
     position::{ExpectedVersion, Position, Version},
     postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
+    read::{Direction, KeyLookup, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,

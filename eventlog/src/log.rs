@@ -6,18 +6,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::{
-    Anchor, Append, AppendError, AppendOutcome, EventRef, Filter, ImportError, OpenError, Position, PostgresOptions,
-    RecordedEvent, RequestKey, StoredAnswer, StreamId, Version,
-    engine::{Engine, StreamRead},
-    postgres::PostgresEngine,
-    sqlite::SqliteEngine,
+    Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, Filter, ImportError, KeyLookup, OpenError, Page,
+    Position, PostgresOptions, READ_EVENTS_MAX, ReadError, RecordedEvent, RequestKey, Scan, ServerError, Snapshot,
+    StreamId, StreamRead, Version, engine::Engine, postgres::PostgresEngine, sqlite::SqliteEngine,
 };
-
-/// The most events of one page of a read.
-pub const READ_EVENTS_MAX: usize = 20_000;
-/// A read ends with the event that fills so many bytes of data and metadata: no page holds more than these and that
-/// event, however many events were asked for.
-pub const READ_BYTES_MAX: usize = 4 << 20;
 
 /// An append-only log. Cheap to clone; all clones are the same log.
 ///
@@ -33,113 +25,6 @@ pub const READ_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone)]
 pub struct Log {
     engine: Arc<Engine>,
-}
-
-/// Which way events are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Oldest first.
-    Forward,
-    /// Newest first.
-    Backward,
-}
-
-/// What the log knows of a request that carried a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyLookup {
-    /// It was not answered yet.
-    Unknown,
-    /// It was answered so.
-    Answered(StoredAnswer),
-    /// Its key was used with another body.
-    OtherBody,
-}
-
-/// A copy of a stream's state: it can be thrown away at any time.
-pub(crate) struct Snapshot {
-    pub(crate) stream: StreamId,
-    /// Names the shape of `state`.
-    pub(crate) shape: String,
-    /// The version of the first event that is not in it.
-    pub(crate) next: Version,
-    pub(crate) state: Vec<u8>,
-}
-
-/// Why a read failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ReadError {
-    /// The database could not be reached, or did not answer in time; try again shortly.
-    #[error("the log's database is not available")]
-    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The engine failed.
-    #[error("the log could not be read")]
-    Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// What is stored cannot be.
-    #[error("the log is damaged: {0}")]
-    Corrupt(String),
-    /// The log was closed.
-    #[error("the log is closed")]
-    Closed,
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Storage(Arc::new(error))
-    }
-}
-
-/// A page of a read of the whole log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T = RecordedEvent> {
-    /// What was wanted, in the order of positions.
-    pub events: Vec<T>,
-    /// Up to here everything wanted has been read: go on after it. A page without events may still have moved on.
-    pub next_after: Position,
-}
-
-/// A part of the log to be read: which way, from where, how far, how much, what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scan {
-    /// Which way.
-    pub direction: Direction,
-    /// Where it begins, without that position itself: forwards what is above it, backwards what is below.
-    pub after: Position,
-    /// The last position that is read.
-    pub until: Position,
-    /// The most events, bounded by [`READ_EVENTS_MAX`]; [`READ_BYTES_MAX`] bounds them as well.
-    pub limit: usize,
-    /// Which of them.
-    pub filter: Filter,
-}
-
-impl Scan {
-    /// Forwards, everything after `after` up to `until`.
-    #[must_use]
-    pub fn forward(after: Position, until: Position, filter: Filter) -> Self {
-        Self { direction: Direction::Forward, after, until, limit: usize::MAX, filter }
-    }
-
-    /// Backwards, everything below `below` down to the first event.
-    #[must_use]
-    pub fn backward(below: Position, filter: Filter) -> Self {
-        Self { direction: Direction::Backward, after: below, until: Position::new(1), limit: usize::MAX, filter }
-    }
-
-    /// At most `limit` events.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Whether nothing is left to read after a scan that came to `after`.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        match self.direction {
-            Direction::Forward => self.after >= self.until,
-            Direction::Backward => self.after <= self.until,
-        }
-    }
 }
 
 impl Log {
@@ -190,8 +75,8 @@ impl Log {
     /// build's format, when the options allow that.
     ///
     /// # Errors
-    /// [`OpenError::Server`]
-    pub async fn connect(options: &PostgresOptions) -> Result<Self, OpenError> {
+    /// [`ServerError`]: among others when the server cannot be reached, or holds something else.
+    pub async fn connect(options: &PostgresOptions) -> Result<Self, ServerError> {
         let engine = PostgresEngine::connect(options).await?;
         Ok(Self { engine: Arc::new(Engine::Postgres(engine)) })
     }

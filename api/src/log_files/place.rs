@@ -75,11 +75,11 @@ impl Place {
     }
 
     /// Opens the log to be filled; makes it where there is none.
-    pub(super) async fn open_to_fill(&self) -> Result<Log, OpenError> {
-        match self {
-            Self::Folder(folder) => Log::open(folder).await,
-            Self::Database(url) => Log::connect(&PostgresOptions::new(url.expose())).await,
-        }
+    pub(super) async fn open_to_fill(&self) -> Result<Log, Failed> {
+        Ok(match self {
+            Self::Folder(folder) => Log::open(folder).await?,
+            Self::Database(url) => Log::connect(&PostgresOptions::new(url.expose())).await?,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 pub(crate) use self::pool::ReadPool;
 use self::{chunk::Wanted, pool::Lease};
-use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError, Scan, engine::StreamRead};
+use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError, Scan, read::StreamRead};
 
 /// Positions that a filtered read looks at first; each further look is at so many times more, until there is enough.
 const WINDOW_FIRST: u64 = 8_192;

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{PostgresOptions, ServerError, connection::Connector};
-use crate::{OpenError, Position};
+use crate::Position;
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/log/0001_log.sql")];
@@ -23,8 +23,9 @@ pub struct Migrated {
 /// do so at once.
 ///
 /// # Errors
-/// [`OpenError::Server`]: [`ServerError::NotMigrated`] when it is only to be checked, and is not of this build's format.
-pub async fn migrate(options: &PostgresOptions) -> Result<Migrated, OpenError> {
+/// [`ServerError::NotMigrated`] when the options only allow a check and the log has another format than this build's;
+/// the others when there is no log to be reached.
+pub async fn migrate(options: &PostgresOptions) -> Result<Migrated, ServerError> {
     let connector = Connector::new(options)?;
     let (found, _) = prepare(&connector, options).await?;
     Ok(Migrated { place: connector.place().to_owned(), from: found, to: known() })

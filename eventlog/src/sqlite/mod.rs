@@ -28,7 +28,7 @@ pub use self::{
     verify::{Verified, VerifyError, verify, verify_file},
 };
 use self::{place::LogFile, versions::Versions};
-use crate::{Position, ServerError, queue::Queue};
+use crate::{Position, ReadError, queue::Queue};
 
 /// The log's file in the data folder.
 pub const LOG_FILE: &str = "log.sqlite3";
@@ -37,7 +37,7 @@ pub const LOG_FILE: &str = "log.sqlite3";
 const LEFT_BY_A_LOG: [(&str, &str); 3] =
     [("log.sqlite3-wal", "its write-ahead log"), ("read-models", "read models"), ("jwt.key", "a key for tokens")];
 
-/// Why a log could not be opened.
+/// Why the embedded log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has the folder open.
@@ -101,9 +101,6 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
-    /// The log on a database server could not be opened.
-    #[error(transparent)]
-    Server(#[from] ServerError),
     /// SQLite failed.
     #[error("cannot open the log {path}")]
     Engine {
@@ -113,6 +110,12 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(Arc::new(error))
+    }
 }
 
 pub(crate) struct SqliteEngine {

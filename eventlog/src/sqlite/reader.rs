@@ -14,7 +14,7 @@ pub(crate) use self::pool::ReadPool;
 use super::{checksum, schema};
 use crate::{
     Anchor, Direction, EventRef, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
-    append::Answer, log::KeyLookup,
+    append::Answer, read::KeyLookup,
 };
 
 /// Positions in one block of the index of kinds.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, ops::ControlFlow};
 use rusqlite::OptionalExtension;
 
 use super::{BLOCK_POSITIONS, COLUMNS, ReadConnection};
-use crate::{Direction, EventRef, Filter, Position, READ_BYTES_MAX, ReadError, StreamId, Version, log::Scan};
+use crate::{Direction, EventRef, Filter, Position, READ_BYTES_MAX, ReadError, StreamId, Version, read::Scan};
 
 /// Blocks that one filtered read looks at, so that no read holds its snapshot for long.
 const BLOCKS_A_READ_MAX: u64 = 256;
