@@ -40,11 +40,12 @@ pub use self::{
     log::{Direction, KeyLookup, Log, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     position::{ExpectedVersion, Position, Version},
     postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
-    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    repository::{
+        Cause, DecideError, Decided, ExecuteError, Executed, LockedStream, LookUp, Render, Repository, settle,
+    },
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
         backup, lock_folder, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
-    tries::{TRIES_MAX, Tries},
 };
