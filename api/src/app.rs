@@ -6,6 +6,7 @@ use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::Regist
 use daybook_eventlog::{Log, Position, Repository};
 use daybook_projections::{Progress, ProjectionControl, ReadModels};
 
+use crate::auth::Terminals;
 use crate::http::Problem;
 use crate::http::unread::log_unread;
 use crate::log::Streams;
@@ -42,12 +43,14 @@ pub struct App {
     pub progress: Progress,
     /// What can be asked of the projections.
     pub projections: ProjectionControl,
+    /// The terminals that may sell.
+    pub terminals: Terminals,
     /// The log as it is being streamed to callers.
     pub streams: Streams,
 }
 
 impl App {
-    /// The pieces on top of a log and its read models.
+    /// The pieces on top of a log and its read models; inside a runtime, whose task follows the log's terminals.
     #[must_use]
     pub fn new(log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl App {
             registry: Repository::new(log.clone(), 1).with_snapshots(REGISTRY_SHAPE),
             readers: Repository::new(log.clone(), READERS_MAX),
             streams: Streams::new(log.clone()),
+            terminals: Terminals::follow(log.clone()),
             log,
             models,
             progress: projections.progress(),

@@ -3,16 +3,15 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use chrono_tz::Tz;
-use daybook_domain::book::{self, Book, BookDecider, PutBook};
+use daybook_domain::book::{self, Book, PutBook};
 use daybook_domain::decider::Decider;
 use daybook_domain::registry::{self, RegistryCommand, RegistryDecider};
 use daybook_domain::shop::{self, Money, ReceiptOrder, Shop, ShopCommand, ShopDecider, ShopId};
-use daybook_eventlog::{Answer, Cause, Decided, Metadata, StreamId};
+use daybook_eventlog::{Cause, Metadata, StreamId};
 use uuid::{Uuid, uuid};
 
 use crate::app::App;
@@ -38,9 +37,8 @@ const ARTICLES: [(i64, &str, &str, i64, i64); 2] =
 /// Adds what is not there yet; a second start adds nothing.
 pub async fn provision(app: &App) -> Result<(), Box<dyn Error + Send + Sync>> {
     let metadata = Metadata { actor: Some("system:demo".to_owned()), ..Metadata::default() };
-    let cause = Cause { metadata, request: None };
-    books(app, &cause).await?;
-    match shop(app, &cause).await {
+    books(app, &metadata).await?;
+    match shop(app, &metadata).await {
         // Another node was faster with the same world.
         Err(_) if is_shop_open(app).await? => Ok(()),
         provisioned => provisioned,
@@ -51,7 +49,7 @@ async fn is_shop_open(app: &App) -> Result<bool, Box<dyn Error + Send + Sync>> {
     Ok(app.shops.view(&StreamId::from(shop::stream(SHOP)), |shop| *shop != Shop::Unopened).await?)
 }
 
-async fn books(app: &App, cause: &Cause) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn books(app: &App, metadata: &Metadata) -> Result<(), Box<dyn Error + Send + Sync>> {
     for (book_id, title, pages) in BOOKS {
         let stream = StreamId::from(book::stream(book_id));
         if app.books.view(&stream, |book| *book != Book::Unknown).await? {
@@ -66,13 +64,12 @@ async fn books(app: &App, cause: &Cause) -> Result<(), Box<dyn Error + Send + Sy
             shared: Some(true),
             now: Utc::now(),
         };
-        let nothing_to_say = |_: Decided<'_, BookDecider>| Answer { status: 200, body: Vec::new() };
-        app.books.execute(&stream, &command, cause, nothing_to_say).await?;
+        app.books.run(&stream, &command, metadata).await?;
     }
     Ok(())
 }
 
-async fn shop(app: &App, cause: &Cause) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn shop(app: &App, metadata: &Metadata) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stream = StreamId::from(shop::stream(SHOP));
     if is_shop_open(app).await? {
         return Ok(());
@@ -116,8 +113,8 @@ async fn shop(app: &App, cause: &Cause) -> Result<(), Box<dyn Error + Send + Syn
     let registered = decide_all::<RegistryDecider>(register.state(), &registered)?;
     let mut shop = app.shops.lock(&stream).await?;
     let decided = decide_all::<ShopDecider>(shop.state(), &decided)?;
-    let nothing_to_say = |_: Decided<'_, ShopDecider>| Answer { status: 200, body: Vec::new() };
-    shop.commit_with(decided, (&mut register, registered), cause, Arc::new(nothing_to_say)).await?;
+    let cause = Cause { metadata: metadata.clone(), request: None };
+    shop.commit_with(decided, (&mut register, registered), &cause, None).await?;
     Ok(())
 }
 

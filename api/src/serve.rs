@@ -91,6 +91,8 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         demo::provision(&app).await?;
         demo::show(&verifier, address)?;
     }
+    // From the first request on, a till is recognised without a look at the log.
+    app.terminals.catch_up().await?;
     let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep, runner.leads());
     let streams = app.streams.clone();
     let router = router(&settings, verifier, app, metrics);
@@ -130,11 +132,11 @@ pub fn surfaces() -> OpenApiRouter<App> {
 /// Everything the server answers.
 pub fn router(settings: &Settings, verifier: TokenVerifier, app: App, metrics: Metrics) -> Router {
     let ops = ops::router(Ops::new(app.clone(), metrics, settings.lag_max));
-    let knows_terminal = shop::knows_terminal(app.clone());
+    let terminals = app.terminals.clone();
     let routes = Router::from(surfaces().with_state(app))
         .merge(ops)
         .merge(SwaggerUi::new("/docs").url("/api/openapi.json", openapi::document()));
-    conventions(routes, &Conventions::new(settings, verifier, Some(knows_terminal)))
+    conventions(routes, &Conventions::new(settings, verifier, Some(terminals)))
 }
 
 /// The OpenAPI document as JSON.

@@ -8,7 +8,7 @@ use daybook_domain::{
     book::{self, PutBook},
     reading::{self, Percent, ReaderCommand},
 };
-use daybook_eventlog::{Answer, Cause, StreamId};
+use daybook_eventlog::{Metadata, StreamId};
 use uuid::Uuid;
 
 use super::{
@@ -78,12 +78,8 @@ async fn add_book(server: &Server) -> Result<(), Failed> {
         now: Utc::now(),
     };
     let stream = StreamId::from(book::stream(BOOK));
-    server.app.books.execute(&stream, &command, &Cause::default(), |_| no_answer()).await?;
+    server.app.books.run(&stream, &command, &Metadata::default()).await?;
     Ok(())
-}
-
-fn no_answer() -> Answer {
-    Answer { status: 200, body: Vec::new() }
 }
 
 /// A reader in the middle of a session.
@@ -105,7 +101,7 @@ impl Reader {
             now: Utc::now(),
         };
         let stream = StreamId::from(reading::stream(user_id));
-        server.app.readers.execute(&stream, &command, &Cause::default(), |_| no_answer()).await?;
+        server.app.readers.run(&stream, &command, &Metadata::default()).await?;
         let token = server.token(&user_id.to_string(), &[])?;
         let head = format!(
             "PUT /api/v1/reading-sessions/{session_id}/update HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\

@@ -159,14 +159,34 @@ pub struct Remember {
     pub answer: Box<dyn FnOnce(&Appended) -> Answer + Send>,
 }
 
-/// What a caller is answered: a status and a JSON body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP's status code.
-    pub status: u16,
-    /// JSON.
-    pub body: Vec<u8>,
+/// What a caller was answered, encoded by whoever answers: the log keeps it and reads nothing in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer(pub Vec<u8>);
+
+impl Answer {
+    /// The answer as the engines' tables keep it: three digits that it begins with in the column `status`, the rest in
+    /// `body`. Earlier releases stored a status and a body apart, and tables keep that shape, so that the answers of
+    /// either release can be read by the other. An answer that begins otherwise has the status 0.
+    pub(crate) fn columns(&self) -> (i32, &[u8]) {
+        match self.0.split_first_chunk::<DIGITS>() {
+            Some((digits, rest)) if digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit) => {
+                (digits.iter().fold(0, |number, digit| number * 10 + i32::from(digit - b'0')), rest)
+            }
+            _ => (0, &self.0),
+        }
+    }
+
+    /// The answer that these columns keep.
+    pub(crate) fn of_columns(status: i32, body: Vec<u8>) -> Self {
+        match status {
+            0 => Self(body),
+            number => Self([number.to_string().as_bytes(), &body].concat()),
+        }
+    }
 }
+
+/// How many digits of an answer have a column of their own.
+const DIGITS: usize = 3;
 
 /// An answer with the position its write ended at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,4 +243,25 @@ pub enum AppendError {
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_back_from_its_columns_as_it_was() {
+        for bytes in ["", "2", "20", "201", "201{}", "2011", "000{}", "099", "x201", "20x{}", "{}", "\u{661}23"] {
+            let answer = Answer(bytes.as_bytes().to_vec());
+            let (status, body) = answer.columns();
+            assert_eq!(Answer::of_columns(status, body.to_vec()), answer, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_and_a_body_that_were_stored_apart_are_one_answer() {
+        let answer = Answer(b"422{\"a\":1}".to_vec());
+        assert_eq!(answer.columns(), (422, &b"{\"a\":1}"[..]));
+        assert_eq!(Answer::of_columns(422, b"{\"a\":1}".to_vec()), answer);
+    }
 }

@@ -43,11 +43,12 @@ pub use self::{
     position::{ExpectedVersion, Position, Version},
     postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
     read::{Direction, KeyLookup, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
-    repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
+    repository::{
+        Cause, DecideError, Decided, ExecuteError, Executed, LockedStream, LookUp, Render, Repository, settle,
+    },
     sqlite::{
         BackupError, FolderInUse, FolderLock, LOG_FILE, OpenError, RestoreError, Restoring, Verified, VerifyError,
         backup, check_folder, lock_folder, make_data_folder, make_private_file, restore, verify, verify_file,
     },
     stream::{STREAM_NAME_BYTES_MAX, StreamId},
-    tries::{TRIES_MAX, Tries},
 };

@@ -208,6 +208,7 @@ impl Log {
         fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(S, Position), ReadError> {
         scan.limit = scan.limit.min(READ_EVENTS_MAX);
+        counted_read();
         self.engine.fold(scan, state, fold).await
     }
 
@@ -254,6 +255,7 @@ impl Log {
         fold: impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S> + Send + 'static,
     ) -> Result<ControlFlow<S, S>, ReadError> {
         let read = StreamRead { stream: stream.clone(), from, direction, limit };
+        counted_read();
         self.engine.fold_stream(read, state, fold).await
     }
 
@@ -281,6 +283,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn remembered(&self, request: &RequestKey) -> Result<KeyLookup, ReadError> {
+        counted_read();
         let found = self.engine.remembered(request.clone()).await?;
         if let KeyLookup::Answered(stored) = &found {
             self.announced(stored.position).await?;
@@ -311,6 +314,7 @@ impl Log {
 
     /// The kept copy of a stream's state.
     pub(crate) async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
+        counted_read();
         self.engine.snapshot(stream.clone()).await
     }
 
@@ -349,4 +353,9 @@ impl Log {
             tracing::error!("closing the log was interrupted");
         }
     }
+}
+
+/// One more question that is answered from the store.
+fn counted_read() {
+    metrics::counter!("daybook_log_reads_total").increment(1);
 }

@@ -1,23 +1,29 @@
 //! The one way of every write: state → `decide` → events → one durable append → `evolve`.
+//!
+//! - [`Repository::execute`]: a command that is known when the request arrives.
+//! - [`Repository::execute_with`]: a command that needs facts looked up while its stream is locked.
+//! - [`Repository::run`]: what the server does by itself, which nobody is answered.
+//! - [`settle`]: a decision on several streams, which are locked, decided on and committed together.
 
-use std::{convert::Infallible, ops::ControlFlow, sync::Arc};
+mod locked;
+mod settle;
+mod snapshots;
 
-use daybook_domain::{
-    decider::Decider,
-    event::{DecodeError, DomainEvent},
-};
+use std::{convert::Infallible, sync::Arc};
+
+use daybook_domain::{decider::Decider, event::DecodeError};
 use quick_cache::sync::Cache;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
-use crate::{
-    Answer, Append, AppendError, AppendOutcome, Appended, Direction, EventRef, ExpectedVersion, KeyLookup, Log,
-    Metadata, NewEvent, Position, ReadError, Remember, RequestKey, Snapshot, StoredAnswer, StreamAppend, StreamId,
-    Tries, Version,
+use self::{locked::Loaded, settle::kept_answer, snapshots::Snapshots};
+pub use self::{
+    locked::LockedStream,
+    settle::{DecideError, settle},
 };
-
-/// After so many events of a stream its state is kept again.
-const SNAPSHOT_EVERY_EVENTS: u64 = 10_000;
+use crate::{
+    Answer, AppendError, Appended, Log, Metadata, Position, ReadError, RequestKey, StoredAnswer, StreamId, tries::Tries,
+};
 
 /// Who asks for a write, and whether the answer is to be kept for a repetition.
 #[derive(Debug, Clone, Default)]
@@ -45,15 +51,6 @@ impl<D: Decider> Clone for Repository<D> {
     }
 }
 
-#[derive(Default)]
-struct Loaded<S> {
-    state: S,
-    /// The version of the first event that is not in the state.
-    next: Version,
-    /// Nobody is known to have written since; while this is not so, the state is not decided on.
-    is_fresh: bool,
-}
-
 /// What a decision came to, for making the answer.
 pub struct Decided<'a, D: Decider> {
     /// The state after the events.
@@ -62,6 +59,28 @@ pub struct Decided<'a, D: Decider> {
     pub events: &'a [D::Event],
     /// Where they stand.
     pub appended: &'a Appended,
+}
+
+/// Makes the answer of a decision. When the request carries a key it is called inside the transaction that writes the
+/// events: it is short, and does no IO.
+pub type Render<D> = Arc<dyn Fn(Decided<'_, D>) -> Answer + Send + Sync>;
+
+/// What a decision has to know beyond the state of its stream, and how it is answered.
+///
+/// A trait rather than an asynchronous closure: a future that is sent between threads has to promise so, which
+/// closures over borrowed values cannot.
+pub trait LookUp<D: Decider>: Sync {
+    /// Why something could not be looked up, or why there is nothing to decide.
+    type Failure: Send;
+
+    /// Called before the stream is locked: waits for read models, so that nobody else waits for the stream meanwhile.
+    fn prepare(&self) -> impl Future<Output = Result<(), Self::Failure>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The command to decide on, and what makes the answer. The stream is locked, and `state` includes every event
+    /// that was committed before; it is asked again for every try.
+    fn look_up(&self, state: &D::State) -> impl Future<Output = Result<(D::Command, Render<D>), Self::Failure>> + Send;
 }
 
 /// What a caller is told.
@@ -99,7 +118,7 @@ pub enum ExecuteError<R: std::error::Error + 'static> {
     Decode(#[source] DecodeError),
 }
 
-impl<D: Decider> Repository<D>
+impl<D: Decider + 'static> Repository<D>
 where
     D::Command: Send + Sync,
 {
@@ -119,11 +138,12 @@ where
         Self { snapshots: Some(Snapshots::new(shape)), ..self }
     }
 
-    /// Decides on `command` and writes what follows; `answer` is made from the outcome (when the request carries a
-    /// key, inside the same transaction, and kept).
+    /// Decides on `command` and writes what follows. `answer` is made from the outcome; when the request carries a
+    /// key, inside the same transaction, and kept.
     ///
     /// # Errors
-    /// [`ExecuteError`]; nothing was written then.
+    /// [`ExecuteError`] when the command is refused, the state cannot be read, or the events cannot be written;
+    /// nothing was written then.
     pub async fn execute(
         &self,
         stream: &StreamId,
@@ -131,20 +151,69 @@ where
         cause: &Cause,
         answer: impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static,
     ) -> Result<Executed, ExecuteError<D::Rejection>> {
+        let answer: Render<D> = Arc::new(answer);
+        self.decide(stream, command, cause, Some(&answer)).await
+    }
+
+    /// Decides on `command` and writes what follows; nobody is answered. Returns the position of the last event
+    /// written, or that of the head when there was none.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn run(
+        &self,
+        stream: &StreamId,
+        command: &D::Command,
+        metadata: &Metadata,
+    ) -> Result<Position, ExecuteError<D::Rejection>> {
+        let cause = Cause { metadata: metadata.clone(), request: None };
+        self.decide(stream, command, &cause, None).await.map(|executed| executed.position)
+    }
+
+    /// Decides on the command that `facts` makes of the stream's state, and writes what follows.
+    ///
+    /// A repeated request gets its first answer, also when what it asks for would be refused by now, or can no longer
+    /// be looked up.
+    ///
+    /// # Errors
+    /// [`DecideError`]: what `facts` could not look up, or an [`ExecuteError`]; nothing was written then.
+    pub async fn execute_with<L: LookUp<D>>(
+        &self,
+        stream: &StreamId,
+        cause: &Cause,
+        facts: &L,
+    ) -> Result<Executed, DecideError<D::Rejection, L::Failure>> {
+        let attempt = || async {
+            facts.prepare().await.map_err(DecideError::LookUp)?;
+            let mut locked = self.lock(stream).await?;
+            let (command, answer) = facts.look_up(locked.state()).await.map_err(DecideError::LookUp)?;
+            let events = D::decide(locked.state(), &command).map_err(ExecuteError::Rejected)?;
+            let executed = locked.commit(events, cause, Some(&answer)).await;
+            executed.map_err(|error| ExecuteError::Append(error).into())
+        };
+        settle(&self.log, cause, attempt).await
+    }
+
+    async fn decide(
+        &self,
+        stream: &StreamId,
+        command: &D::Command,
+        cause: &Cause,
+        answer: Option<&Render<D>>,
+    ) -> Result<Executed, ExecuteError<D::Rejection>> {
         if let Some(executed) = self.already_answered(cause).await? {
             return Ok(executed);
         }
-        let answer = Arc::new(answer);
         let mut locked = self.hold(stream).await;
         let mut tries = Tries::default();
         while tries.next().await {
-            if !locked.loaded.is_fresh {
+            if !locked.is_fresh() {
                 locked.catch_up().await?;
             }
-            match locked.execute(command, cause, Arc::clone(&answer)).await {
+            match locked.execute(command, cause, answer).await {
                 Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
                 Err(ExecuteError::Rejected(rejection)) => {
-                    // A no is checked by no expected version: it counts when nobody else has written.
+                    // No append checks the version of a rejection: it counts when nobody else has written.
                     if locked.catch_up().await? {
                         continue;
                     }
@@ -161,20 +230,17 @@ where
     /// The answer kept for this request, if it was answered before.
     ///
     /// # Errors
-    /// [`AppendError::KeyReused`] when its key was used with another body.
+    /// [`AppendError::KeyReused`] when its key was used with another body; [`ExecuteError::Read`] when the log cannot
+    /// be read.
     pub async fn already_answered(&self, cause: &Cause) -> Result<Option<Executed>, ExecuteError<D::Rejection>> {
-        let Some(request) = &cause.request else { return Ok(None) };
-        match self.log.remembered(request).await.map_err(ExecuteError::Read)? {
-            KeyLookup::Unknown => Ok(None),
-            KeyLookup::Answered(stored) => Ok(Some(stored.into())),
-            KeyLookup::OtherBody => Err(ExecuteError::Append(AppendError::KeyReused)),
-        }
+        kept_answer(&self.log, cause).await
     }
 
     /// What `view` sees of the stream's present state.
     ///
     /// # Errors
-    /// [`ExecuteError::Read`], [`ExecuteError::Decode`]
+    /// [`ExecuteError::Read`] when the stream cannot be read, [`ExecuteError::Decode`] when it holds an event that this
+    /// build does not know.
     pub async fn view<T>(
         &self,
         stream: &StreamId,
@@ -183,11 +249,11 @@ where
         Ok(view(self.lock(stream).await?.state()))
     }
 
-    /// The stream's present state, with nobody else of this repository deciding on it meanwhile: for decisions that
-    /// need facts looked up by what the state says.
+    /// The stream's present state, with nobody else of this repository deciding on it meanwhile: for decisions on
+    /// several streams, see [`settle`].
     ///
     /// # Errors
-    /// [`ExecuteError::Read`], [`ExecuteError::Decode`]
+    /// As [`view`](Self::view).
     pub async fn lock(&self, stream: &StreamId) -> Result<LockedStream<D>, ExecuteError<D::Rejection>> {
         let mut locked = self.hold(stream).await;
         locked.catch_up().await?;
@@ -206,229 +272,6 @@ where
                 }
             }
         };
-        let loaded = entry.lock_owned().await;
-        LockedStream { log: self.log.clone(), stream: stream.clone(), loaded, snapshots: self.snapshots }
-    }
-}
-
-/// A stream that nobody else of this repository decides on while this exists.
-pub struct LockedStream<D: Decider> {
-    log: Log,
-    stream: StreamId,
-    loaded: OwnedMutexGuard<Loaded<D::State>>,
-    snapshots: Option<Snapshots<D::State>>,
-}
-
-/// How states of one kind are kept.
-struct Snapshots<S> {
-    shape: &'static str,
-    encode: fn(&S) -> Option<Vec<u8>>,
-    decode: fn(&[u8]) -> Option<S>,
-}
-
-impl<S> Clone for Snapshots<S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Snapshots<S> {}
-
-impl<S: Serialize + DeserializeOwned> Snapshots<S> {
-    fn new(shape: &'static str) -> Self {
-        let encode = |state: &S| serde_json::to_vec(state).ok();
-        let decode = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
-        Self { shape, encode, decode }
-    }
-}
-
-impl<D: Decider> LockedStream<D> {
-    /// The state to decide on.
-    #[must_use]
-    pub fn state(&self) -> &D::State {
-        &self.loaded.state
-    }
-
-    /// Decides and writes, once: a writer of another repository may still be faster.
-    ///
-    /// # Errors
-    /// [`ExecuteError`]; `Append(Conflict)` asks for another try on a fresh lock.
-    pub async fn execute(
-        &mut self,
-        command: &D::Command,
-        cause: &Cause,
-        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
-    ) -> Result<Executed, ExecuteError<D::Rejection>> {
-        let events = D::decide(&self.loaded.state, command).map_err(ExecuteError::Rejected)?;
-        if events.is_empty() && cause.request.is_none() {
-            // No append checks the version: what is nothing to do now was perhaps decided on an old state.
-            let expected = ExpectedVersion::before(self.loaded.next);
-            if self.catch_up().await? {
-                let (stream, next) = (self.stream.clone(), self.loaded.next);
-                return Err(ExecuteError::Append(AppendError::Conflict { stream, expected, next }));
-            }
-        }
-        self.commit(events, cause, answer).await.map_err(ExecuteError::Append)
-    }
-
-    /// Writes events that were decided on with this lock held.
-    ///
-    /// # Errors
-    /// [`AppendError`]; nothing was written then.
-    pub async fn commit(
-        &mut self,
-        events: Vec<D::Event>,
-        cause: &Cause,
-        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
-    ) -> Result<Executed, AppendError> {
-        if events.is_empty() && cause.request.is_none() {
-            let appended = Appended { positions: Vec::new(), last: self.log.head(), repeated: false };
-            let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
-            return Ok(Executed { answer, position: appended.last });
-        }
-        let parts = vec![self.part(&events, &cause.metadata.encode())];
-        let remember = self.remember(cause, &events, &answer);
-        // Until the log has answered, nobody knows what the stream holds: should this future be dropped (the caller
-        // hung up), the state has to catch up first.
-        self.loaded.is_fresh = false;
-        let appended = match self.log.append(Append { parts, remember }).await? {
-            AppendOutcome::Remembered(stored) => return Ok(stored.into()),
-            AppendOutcome::Appended(appended) => appended,
-        };
-        self.advance(&events);
-        let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
-        Ok(Executed { answer, position: appended.last })
-    }
-
-    /// Writes events for this stream and another one, both or neither; both were decided on with the locks held. The
-    /// answer is made from this one.
-    ///
-    /// # Errors
-    /// [`AppendError`]; nothing was written then.
-    pub async fn commit_with<E: Decider>(
-        &mut self,
-        events: Vec<D::Event>,
-        (other, other_events): (&mut LockedStream<E>, Vec<E::Event>),
-        cause: &Cause,
-        answer: Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
-    ) -> Result<Executed, AppendError> {
-        let metadata = cause.metadata.encode();
-        // This stream's events come first, so that their positions are the first ones, too.
-        let parts = vec![self.part(&events, &metadata), other.part(&other_events, &metadata)];
-        let remember = self.remember(cause, &events, &answer);
-        self.loaded.is_fresh = false;
-        other.loaded.is_fresh = false;
-        let appended = match self.log.append(Append { parts, remember }).await? {
-            AppendOutcome::Remembered(stored) => return Ok(stored.into()),
-            AppendOutcome::Appended(appended) => appended,
-        };
-        self.advance(&events);
-        other.advance(&other_events);
-        let answer = answer(Decided { state: &self.loaded.state, events: &events, appended: &appended });
-        Ok(Executed { answer, position: appended.last })
-    }
-
-    fn part(&self, events: &[D::Event], metadata: &Arc<str>) -> StreamAppend {
-        StreamAppend {
-            stream: self.stream.clone(),
-            expected: ExpectedVersion::before(self.loaded.next),
-            events: NewEvent::from_domain(events, metadata),
-        }
-    }
-
-    fn advance(&mut self, events: &[D::Event]) {
-        for event in events {
-            D::evolve(&mut self.loaded.state, event);
-        }
-        let before = self.loaded.next;
-        self.loaded.next += events.len() as u64;
-        self.loaded.is_fresh = true;
-        if before / SNAPSHOT_EVERY_EVENTS != self.loaded.next / SNAPSHOT_EVERY_EVENTS {
-            self.keep_snapshot();
-        }
-    }
-
-    /// Nobody waits for it: a copy that is missing or late costs time at the next start, nothing else.
-    fn keep_snapshot(&self) {
-        let Some(snapshots) = self.snapshots else { return };
-        let (log, stream, next, state) =
-            (self.log.clone(), self.stream.clone(), self.loaded.next, self.loaded.state.clone());
-        drop(tokio::task::spawn_blocking(move || {
-            if let Some(state) = (snapshots.encode)(&state) {
-                log.keep_snapshot(Snapshot { stream, shape: snapshots.shape.to_owned(), next, state });
-            }
-        }));
-    }
-
-    /// The kept copy of the state, if there is a usable one.
-    async fn snapshot(&self) -> Option<Loaded<D::State>> {
-        let snapshots = self.snapshots?;
-        match self.log.snapshot(&self.stream).await {
-            Ok(snapshot) => {
-                let snapshot = snapshot.filter(|snapshot| snapshot.shape == snapshots.shape)?;
-                let state = (snapshots.decode)(&snapshot.state)?;
-                Some(Loaded { state, next: snapshot.next, is_fresh: false })
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(stream = %self.stream, error, "a state's copy could not be read: folding it from the start");
-                None
-            }
-        }
-    }
-
-    /// Folds what was written since into the state; whether there was anything.
-    async fn catch_up(&mut self) -> Result<bool, ExecuteError<D::Rejection>> {
-        let before = self.loaded.next;
-        if self.log.next_version(&self.stream) == Some(before) {
-            self.loaded.is_fresh = true;
-            return Ok(false);
-        }
-        if before == 0
-            && let Some(snapshot) = self.snapshot().await
-        {
-            *self.loaded = snapshot;
-        }
-        // Should this future be dropped, or fail, an empty state stays behind, which is folded from the beginning.
-        let loaded = std::mem::take(&mut *self.loaded);
-        type Folded<S> = (Loaded<S>, Position, Result<(), DecodeError>);
-        let fold = |(mut loaded, seen, _): Folded<D::State>, event: &EventRef<'_>| match D::Event::decode(
-            event.event_type,
-            event.schema_version,
-            event.data.as_bytes(),
-        ) {
-            Ok(decoded) => {
-                D::evolve(&mut loaded.state, &decoded);
-                loaded.next = event.version + 1;
-                ControlFlow::Continue((loaded, event.position, Ok(())))
-            }
-            Err(error) => ControlFlow::Break((loaded, seen, Err(error))),
-        };
-        let (from, start) = (Some(loaded.next), (loaded, Position::START, Ok(())));
-        let folded = self.log.fold_stream(&self.stream, from, Direction::Forward, usize::MAX, start, fold).await;
-        let (ControlFlow::Continue((loaded, seen, decoded)) | ControlFlow::Break((loaded, seen, decoded))) =
-            folded.map_err(ExecuteError::Read)?;
-        decoded.map_err(ExecuteError::Decode)?;
-        self.log.announced(seen).await.map_err(ExecuteError::Read)?;
-        self.log.learned_version(&self.stream, loaded.next);
-        *self.loaded = Loaded { is_fresh: true, ..loaded };
-        Ok(self.loaded.next > before)
-    }
-
-    fn remember(
-        &self,
-        cause: &Cause,
-        events: &[D::Event],
-        answer: &Arc<impl Fn(Decided<'_, D>) -> Answer + Send + Sync + 'static>,
-    ) -> Option<Remember> {
-        let key = cause.request.clone()?;
-        let (mut state, events, answer) = (self.loaded.state.clone(), events.to_vec(), Arc::clone(answer));
-        let answer = move |appended: &Appended| {
-            for event in &events {
-                D::evolve(&mut state, event);
-            }
-            answer(Decided { state: &state, events: &events, appended })
-        };
-        Some(Remember { key, answer: Box::new(answer) })
+        LockedStream::new(self.log.clone(), stream.clone(), entry.lock_owned().await, self.snapshots)
     }
 }

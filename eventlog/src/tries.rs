@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The most tries of one decision.
-pub const TRIES_MAX: u32 = 24;
+const TRIES_MAX: u32 = 24;
 /// Tries that follow at once: where one process writes, others are rarely faster twice.
 const TRIES_AT_ONCE: u32 = 3;
 /// The longest pause between two tries.
@@ -11,13 +11,13 @@ const PAUSE_MS_MAX: u64 = 64;
 
 /// The tries of one decision. Nodes that want the same stream pause for random times, so that each gets its turn.
 #[derive(Debug, Default)]
-pub struct Tries {
+pub(crate) struct Tries {
     made: u32,
 }
 
 impl Tries {
     /// Waits until it is time for the next try; whether there is one.
-    pub async fn next(&mut self) -> bool {
+    pub(crate) async fn next(&mut self) -> bool {
         self.made += 1;
         if self.made > TRIES_AT_ONCE {
             let longest = PAUSE_MS_MAX.min(1 << (self.made - TRIES_AT_ONCE).min(6));

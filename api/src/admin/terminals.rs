@@ -7,7 +7,7 @@ use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::registry::RegistryCommand;
 use daybook_domain::shop::{Shop, ShopCommand, ShopDecider, ShopId, Terminal};
-use daybook_eventlog::{Answer, Decided};
+use daybook_eventlog::{Answer, Decided, Executed};
 use daybook_projections::shop::register::{self, TerminalRow};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, Query};
-use crate::http::unread::models_unread;
+use crate::http::unread::{models_unread, terminals_unread};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -170,7 +170,8 @@ pub async fn post(
     let command = ShopCommand::RegisterTerminal { serial: serial.clone(), name: body.name, key, now };
     let shown = shown(StatusCode::CREATED, serial);
     let then = |_: &[_]| Ok((shop_id, command.clone()));
-    two_streams::with_register(&app, &ask, then, &request.cause, shown).await.map(respond)
+    let executed = two_streams::with_register(&app, &ask, then, &request.cause, shown).await?;
+    changed(&app, executed).await
 }
 
 /// Rename, activate or deactivate a terminal
@@ -208,7 +209,13 @@ pub async fn put(
         }
         None => app.shops.execute(&stream(shop_id), &command, &request.cause, shown).await.map_err(problem),
     };
-    executed.map(respond)
+    changed(&app, executed?).await
+}
+
+/// Answers once this node's tills are checked by what was changed.
+async fn changed(app: &App, executed: Executed) -> Result<Response, Problem> {
+    app.terminals.reach(executed.position).await.map_err(terminals_unread)?;
+    Ok(respond(executed))
 }
 
 /// The terminal as the shop itself knows it, or 404.

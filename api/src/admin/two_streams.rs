@@ -9,7 +9,7 @@ use std::sync::Arc;
 use daybook_domain::decider::Decider as _;
 use daybook_domain::registry::{self, RegistryCommand, RegistryDecider, RegistryEvent, RegistryRejection};
 use daybook_domain::shop::{self, ShopCommand, ShopDecider, ShopId, ShopRejection};
-use daybook_eventlog::{Answer, AppendError, Cause, Decided, ExecuteError, Executed, StreamId, Tries};
+use daybook_eventlog::{Answer, Cause, DecideError, Decided, ExecuteError, Executed, Render, StreamId, settle};
 
 use super::refusal;
 use super::values::ID_MAX;
@@ -35,7 +35,8 @@ pub async fn with_register(
     cause: &Cause,
     answer: impl Fn(Decided<'_, ShopDecider>) -> Answer + Send + Sync + 'static,
 ) -> Result<Executed, Problem> {
-    let (register, answer, then) = (StreamId::new(registry::STREAM), &Arc::new(answer), &then);
+    let (register, then) = (StreamId::new(registry::STREAM), &then);
+    let answer: &Render<ShopDecider> = &(Arc::new(answer) as _);
     let attempt = || async {
         let mut register = app.registry.lock(&register).await.map_err(|error| widened(error, Refused::Register))?;
         let refused = |rejection| ExecuteError::Rejected(Refused::Register(rejection));
@@ -44,10 +45,10 @@ pub async fn with_register(
         let mut shop = app.shops.lock(&stream(shop_id)).await.map_err(|error| widened(error, Refused::Shop))?;
         let events = ShopDecider::decide(shop.state(), &command)
             .map_err(|rejection| ExecuteError::Rejected(Refused::Shop(rejection)))?;
-        let written = shop.commit_with(events, (&mut register, registered), cause, Arc::clone(answer)).await;
-        written.map_err(ExecuteError::Append)
+        let written = shop.commit_with(events, (&mut register, registered), cause, Some(answer)).await;
+        written.map_err(|error| ExecuteError::Append(error).into())
     };
-    until_settled(app, cause, attempt).await
+    settle(&app.log, cause, attempt).await.map_err(failed)
 }
 
 /// The number that the register gave.
@@ -72,7 +73,7 @@ pub async fn between(
     if from == to {
         return Err(refusal::refused(&ShopRejection::SameShop, "quantity"));
     }
-    let answer = &Arc::new(answer);
+    let answer: &Render<ShopDecider> = &(Arc::new(answer) as _);
     let attempt = || async {
         let lock =
             async |shop_id| app.shops.lock(&stream(shop_id)).await.map_err(|error| widened(error, Refused::Shop));
@@ -81,42 +82,20 @@ pub async fn between(
         let (mut sender, mut receiver) = if from < to { (lower, higher) } else { (higher, lower) };
         // Before what is wrong with the lines, for they cannot be right then.
         if sender.state().open().is_some() && receiver.state().open().is_none() {
-            return Err(ExecuteError::Rejected(Refused::Receiver(ShopRejection::NotOpen)));
+            return Err(ExecuteError::Rejected(Refused::Receiver(ShopRejection::NotOpen)).into());
         }
         let sent = ShopDecider::decide(sender.state(), send)
             .map_err(|rejection| ExecuteError::Rejected(Refused::Shop(rejection)))?;
         let received = ShopDecider::decide(receiver.state(), receive)
             .map_err(|rejection| ExecuteError::Rejected(Refused::Receiver(rejection)))?;
-        let written = sender.commit_with(sent, (&mut receiver, received), cause, Arc::clone(answer)).await;
-        written.map_err(ExecuteError::Append)
+        let written = sender.commit_with(sent, (&mut receiver, received), cause, Some(answer)).await;
+        written.map_err(|error| ExecuteError::Append(error).into())
     };
-    until_settled(app, cause, attempt).await
+    settle(&app.log, cause, attempt).await.map_err(failed)
 }
 
-/// Attempts anew while others are faster. Who repeats a request gets its first answer, also when it would be refused
-/// by now.
-async fn until_settled<F>(app: &App, cause: &Cause, attempt: impl Fn() -> F) -> Result<Executed, Problem>
-where
-    F: Future<Output = Result<Executed, ExecuteError<Refused>>>,
-{
-    let answered = async || {
-        let answered = app.shops.already_answered(cause).await;
-        answered.map_err(|error| problem(widened(error, Refused::Shop)))
-    };
-    if let Some(executed) = answered().await? {
-        return Ok(executed);
-    }
-    let mut tries = Tries::default();
-    while tries.next().await {
-        match attempt().await {
-            Ok(executed) => return Ok(executed),
-            Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
-            // The same request may have been answered while this one waited for the locks.
-            Err(error @ ExecuteError::Rejected(_)) => return answered().await?.ok_or_else(|| problem(error)),
-            Err(error) => return Err(problem(error)),
-        }
-    }
-    Err(problem(ExecuteError::Conflict))
+fn failed(error: DecideError<Refused, Problem>) -> Problem {
+    error.or_else(problem)
 }
 
 fn problem(error: ExecuteError<Refused>) -> Problem {

@@ -3,7 +3,7 @@
 /// A verified caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The token's `sub`: 1 to 255 characters.
+    /// The token's `sub`: 1 to 255 characters. A UUID is in lower case with hyphens, however the token writes it.
     pub subject: String,
     /// What the caller may do.
     pub roles: Roles,

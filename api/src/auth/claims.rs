@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
+use uuid::Uuid;
 
 use super::{AuthError, Caller, Roles};
 
@@ -32,7 +33,7 @@ impl Claims {
         if [&self.nbf, &self.iat].into_iter().flatten().any(|moment| seconds(moment) > latest) {
             return Err(AuthError::NotYetValid);
         }
-        let subject = self.sub.filter(|sub| subject_is_valid(sub)).ok_or(AuthError::Subject)?;
+        let subject = self.sub.filter(|sub| subject_is_valid(sub)).map(canonical).ok_or(AuthError::Subject)?;
         Ok(Caller {
             subject,
             roles: Roles::from_names(self.roles.iter().flatten().map(String::as_str)),
@@ -42,6 +43,11 @@ impl Claims {
             expires_at: self.exp.as_ref().map_or(0, seconds),
         })
     }
+}
+
+/// One spelling for each id: a UUID is one caller, however its token writes it.
+fn canonical(subject: String) -> String {
+    Uuid::try_parse(&subject).map_or(subject, |id| id.to_string())
 }
 
 fn seconds(number: &Number) -> u64 {

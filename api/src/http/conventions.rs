@@ -6,10 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures::future::BoxFuture;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -17,11 +16,12 @@ use tracing::Instrument as _;
 
 use super::access::Access;
 use super::body::BodyLimit;
-use super::identify::Identity;
+use super::identify::{Identity, Till};
 use super::rate_limit::{RateLimit, Who};
 use super::request_id::{CURRENT, CurrentRequest, RequestId, X_REQUEST_ID};
+use super::unread::terminals_unread;
 use super::{Problem, cors, paths, security_headers};
-use crate::auth::TokenVerifier;
+use crate::auth::{TerminalRefused, Terminals, TokenVerifier};
 use crate::settings::Settings;
 
 /// What the conventions need. A clone is a reference to the same limits and keys.
@@ -31,21 +31,18 @@ pub struct Conventions(Arc<Shared>);
 struct Shared {
     verifier: TokenVerifier,
     rate_limit: RateLimit,
-    knows_terminal: Option<KnowsTerminal>,
+    terminals: Option<Terminals>,
     body_limit: BodyLimit,
     cors_origins: Vec<HeaderValue>,
 }
 
-/// Whether a serial number is that of a terminal which may work: only those are callers of their own.
-pub type KnowsTerminal = Box<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>;
-
 impl Conventions {
-    /// The conventions that the settings ask for.
-    pub fn new(settings: &Settings, verifier: TokenVerifier, knows_terminal: Option<KnowsTerminal>) -> Self {
+    /// The conventions that the settings ask for. `terminals` are recognised on the tills' surface.
+    pub fn new(settings: &Settings, verifier: TokenVerifier, terminals: Option<Terminals>) -> Self {
         Self(Arc::new(Shared {
             verifier,
             rate_limit: RateLimit::new(settings.rate_limit),
-            knows_terminal,
+            terminals,
             body_limit: BodyLimit(settings.body_limit),
             cors_origins: settings.cors_origins.clone(),
         }))
@@ -58,7 +55,8 @@ impl Conventions {
 /// 2. `announce`: request id, span, metrics, security headers. Outermost, so that every answer has them.
 /// 3. CORS, when origins are configured: refusals need its headers too, or a page cannot read them.
 /// 4. Panics become problems; further out they would have no request id.
-/// 5. `admit`: who calls, and how often. Inside CORS, so that preflights are neither counted nor refused.
+/// 5. `admit`: who calls, and how often. A request is counted before anything is read for it. Inside CORS, so that
+///    preflights are neither counted nor refused.
 /// 6. The routes; what none of them takes is 404 or 405.
 ///
 /// Serve the result with `into_make_service_with_connect_info::<SocketAddr>()`: callers without a token are counted
@@ -101,25 +99,32 @@ async fn announce(mut request: Request, next: Next) -> Response {
 async fn admit(State(Conventions(shared)): State<Conventions>, mut request: Request, next: Next) -> Response {
     let identity = Identity::of(request.headers(), &shared.verifier).await;
     if !paths::is_for_operators(request.uri().path()) {
-        let terminal = terminal(&shared, request.headers()).await;
-        let who = match (&identity.0, &terminal) {
-            (Ok(caller), _) => Who::Subject(&caller.subject),
-            (Err(_), Some(serial)) => Who::Terminal(serial),
-            (Err(_), None) => Who::address(peer(&request)),
+        // In memory: nothing is read for a request that has not been counted.
+        let terminals = shared.terminals.as_ref().filter(|_| paths::is_for_tills(request.uri().path()));
+        let mut till = terminals.map(|terminals| (terminals, Till::of(request.headers(), terminals)));
+        let who = match (&till, &identity.0) {
+            (Some((_, Till(Ok(terminal)))), _) => Who::Terminal(&terminal.serial),
+            // Whoever shows a serial number without its key does not use up what that till may ask.
+            (_, Ok(caller)) => Who::Subject(&caller.subject),
+            (_, Err(_)) => Who::address(peer(&request)),
         };
         if let Err(problem) = shared.rate_limit.check(&who) {
             return problem.into_response();
+        }
+        if let Some((terminals, Till(Err(TerminalRefused::NotActive | TerminalRefused::WrongKey)))) = till {
+            // Another node may have answered a moment ago that the terminal may work.
+            if let Err(error) = terminals.catch_up().await {
+                return terminals_unread(error).into_response();
+            }
+            till = Some((terminals, Till::of(request.headers(), terminals)));
+        }
+        if let Some((_, till)) = till {
+            request.extensions_mut().insert(till);
         }
     }
     request.extensions_mut().insert(identity);
     request.extensions_mut().insert(shared.body_limit);
     next.run(request).await
-}
-
-async fn terminal(shared: &Shared, headers: &HeaderMap) -> Option<String> {
-    let serial = headers.get("x-device-serial")?.to_str().ok()?.trim().to_owned();
-    let knows = shared.knows_terminal.as_ref()?;
-    knows(serial.clone()).await.then_some(serial)
 }
 
 // Forwarded addresses are not believed: anyone can write them.

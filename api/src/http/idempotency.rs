@@ -1,7 +1,10 @@
 //! What makes a repeated request the same request. Where first answers are kept is not decided here.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 use axum::http::{HeaderMap, HeaderName, Method};
+use uuid::Uuid;
 
 use super::Problem;
 
@@ -46,11 +49,20 @@ pub fn scope(
     match (key, sent.next()) {
         (Some(key), None) => Ok(Some(IdempotencyScope {
             caller: caller.to_owned(),
-            route: format!("{method} {path}"),
+            route: format!("{method} {}", canonical(path)),
             key: key.to_owned(),
         })),
         _ => Err(Problem::bad_field("Idempotency-Key", "must be one text of 1 to 255 visible ASCII characters")),
     }
+}
+
+/// The path with one spelling for each id: a UUID means the same thing, however it is written.
+fn canonical(path: &str) -> String {
+    let segments = path.split('/').map(|segment| match Uuid::try_parse(segment) {
+        Ok(id) => Cow::Owned(id.to_string()),
+        Err(_) => Cow::Borrowed(segment),
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 fn is_well_formed(key: &str) -> bool {
@@ -61,6 +73,16 @@ fn is_well_formed(key: &str) -> bool {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+
+    #[test]
+    fn a_path_names_the_same_thing_however_its_ids_are_spelled() {
+        let id = Uuid::from_u128(0xab);
+        let lower = format!("/books/{id}/open");
+        assert_eq!(canonical(&lower), lower);
+        assert_eq!(canonical(&format!("/books/{}/open", id.to_string().to_uppercase())), lower);
+        assert_eq!(canonical(&format!("/books/{}/open", id.simple())), lower);
+        assert_eq!(canonical("/Books/7"), "/Books/7");
+    }
 
     fn read(keys: &[&[u8]]) -> Result<Option<IdempotencyScope>, Problem> {
         let mut headers = HeaderMap::new();

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use super::Problem;
-use crate::auth::{AuthError, Caller, TokenVerifier};
+use crate::auth::{AuthError, Caller, Terminal, TerminalRefused, Terminals, TokenVerifier};
+
+const X_DEVICE_SERIAL: HeaderName = HeaderName::from_static("x-device-serial");
+const X_DEVICE_KEY: HeaderName = HeaderName::from_static("x-device-key");
 
 /// The verdict on the request's token: a request extension that the conventions set.
 #[derive(Clone, Debug)]
@@ -21,6 +24,20 @@ impl Identity {
         };
         Self(verdict)
     }
+}
+
+/// The verdict on the terminal that a request names: a request extension that the conventions set on the tills' surface.
+#[derive(Clone, Debug)]
+pub struct Till(pub Result<Terminal, TerminalRefused>);
+
+impl Till {
+    pub(super) fn of(headers: &HeaderMap, terminals: &Terminals) -> Self {
+        Self(terminals.check(text(headers, &X_DEVICE_SERIAL), text(headers, &X_DEVICE_KEY)))
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {

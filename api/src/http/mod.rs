@@ -22,6 +22,6 @@ pub mod unread;
 pub mod write;
 
 pub(crate) use access::{REQUEST_SECONDS, REQUESTS_TOTAL};
-pub use conventions::{Conventions, KnowsTerminal, conventions};
+pub use conventions::{Conventions, conventions};
 pub use problem::{FieldError, Problem, ProblemBody};
 pub use request_id::RequestId;

@@ -11,6 +11,11 @@ pub(super) fn is_for_operators(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
+/// The tills' surface: its callers are terminals, which are recognised there and nowhere else.
+pub(super) fn is_for_tills(path: &str) -> bool {
+    path.starts_with("/api/v2/simple/")
+}
+
 /// Takes the slash off the end of the path, before routing. Swagger UI keeps its own: its page is at `/docs/`, and its
 /// relative links need the slash.
 pub(super) fn without_trailing_slash(mut request: Request<Body>) -> Request<Body> {

@@ -24,7 +24,7 @@ pub(super) struct RateLimit {
     swept_ms: AtomicU64,
 }
 
-/// Whose bucket a request is counted in.
+/// Whose bucket a request is counted in: a terminal's only where terminals are recognised, and when its key holds.
 #[derive(Hash)]
 pub(super) enum Who<'a> {
     Subject(&'a str),

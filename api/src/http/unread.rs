@@ -4,6 +4,7 @@ use daybook_eventlog::{ReadError, is_away};
 use daybook_projections::ReadModelsError;
 
 use super::Problem;
+use crate::auth::TerminalsError;
 
 /// Seconds until a database that is away may be back.
 pub const AWAY_RETRY_S: u64 = 2;
@@ -15,6 +16,14 @@ pub fn log_unread(error: ReadError) -> Problem {
         ReadError::Closed => Problem::unavailable("The server is stopping: try again.", 2),
         ReadError::Unavailable(_) => Problem::unavailable(AWAY, AWAY_RETRY_S),
         error @ (ReadError::Storage(_) | ReadError::Corrupt(_)) => Problem::internal(&error),
+    }
+}
+
+/// The register of terminals could not be brought up to date.
+pub fn terminals_unread(error: TerminalsError) -> Problem {
+    match error {
+        TerminalsError::Read(error) => log_unread(error),
+        error @ TerminalsError::Decode(_) => Problem::internal(&error),
     }
 }
 

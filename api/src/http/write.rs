@@ -1,5 +1,6 @@
 //! Requests that write: the body as a command's fields, the cause of the events, the answer with its position.
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -68,17 +69,31 @@ pub fn cause(actor: String, request_id: Option<&RequestId>, scope: Option<Idempo
     Cause { metadata: Metadata { actor: Some(actor), correlation_id: id.clone(), causation_id: id }, request }
 }
 
-/// A JSON answer of this status.
+/// The digits of the status that every answer begins with.
+const STATUS_DIGITS: usize = 3;
+
+/// A JSON answer of this status, encoded for the log: the three digits of the status, then the body.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Answer {
+    let mut encoded = status.as_str().as_bytes().to_vec();
     // Answers are plain structs, which always serialise.
-    Answer { status: status.as_u16(), body: serde_json::to_vec(body).unwrap_or_default() }
+    if serde_json::to_writer(&mut encoded, body).is_err() {
+        encoded.truncate(STATUS_DIGITS);
+    }
+    Answer(encoded)
+}
+
+/// What [`answer`] encoded, on the wire.
+pub fn response(Answer(encoded): Answer) -> Response {
+    let mut body = Bytes::from(encoded);
+    let status = body.split_to(STATUS_DIGITS.min(body.len()));
+    let status = StatusCode::from_bytes(&status).unwrap_or(StatusCode::OK);
+    (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
 /// The answer on the wire, with the position of the last event that it caused.
 pub fn respond(executed: Executed) -> Response {
-    let status = StatusCode::from_u16(executed.answer.status).unwrap_or(StatusCode::OK);
     let position = HeaderValue::from(executed.position.get());
-    (status, [(header::CONTENT_TYPE, JSON), (DAYBOOK_POSITION, position)], executed.answer.body).into_response()
+    ([(DAYBOOK_POSITION, position)], response(executed.answer)).into_response()
 }
 
 /// What a failed write is answered; `refusal` answers the decider's no.
@@ -104,9 +119,7 @@ pub fn append_problem(error: &AppendError) -> Problem {
         AppendError::KeyReused => {
             Problem::unprocessable("This Idempotency-Key was used with another body: use a new key.")
         }
-        AppendError::QueueFull => {
-            Problem::unavailable("More is being written than the disk takes. Nothing was written: try again.", 1)
-        }
+        AppendError::QueueFull => Problem::unavailable("The write queue is full. Nothing was written: try again.", 1),
         AppendError::Closed => Problem::unavailable("The server is stopping. Nothing was written: try again.", 2),
         AppendError::Unavailable(_) => Problem::unavailable(NOT_WRITTEN, AWAY_RETRY_S),
         AppendError::InDoubt(_) => Problem::unavailable(

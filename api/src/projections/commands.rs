@@ -1,10 +1,10 @@
 //! Building a read model anew, and going on where one stopped.
 
 use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use daybook_eventlog::{Answer, Append, AppendOutcome, KeyLookup, Remember, RequestKey};
+use axum::response::Response;
+use daybook_eventlog::{Append, AppendOutcome, KeyLookup, Remember, RequestKey};
 use daybook_projections::ControlError;
 
 use super::status::{Projection, find};
@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::http::openapi::CommandProblems;
 use crate::http::unread::{log_unread, models_unread};
-use crate::http::write::{answer, append_problem, cause};
+use crate::http::write::{answer, append_problem, cause, response};
 use crate::http::{Problem, idempotency};
 
 /// An administrator's request, and the key that makes it recognisable, if it has one. It needs no body.
@@ -105,7 +105,7 @@ async fn once(
     if let Some(key) = &asked.key {
         match app.log.remembered(key).await.map_err(log_unread)? {
             KeyLookup::Unknown => {}
-            KeyLookup::Answered(stored) => return Ok(respond(stored.answer)),
+            KeyLookup::Answered(stored) => return Ok(response(stored.answer)),
             KeyLookup::OtherBody => return Err(append_problem(&daybook_eventlog::AppendError::KeyReused)),
         }
     }
@@ -116,18 +116,13 @@ async fn once(
         let kept = answer.clone();
         let remember = Remember { key, answer: Box::new(move |_| kept) };
         match app.log.append(Append::default().remembering(Some(remember))).await {
-            Ok(AppendOutcome::Remembered(stored)) => return Ok(respond(stored.answer)),
+            Ok(AppendOutcome::Remembered(stored)) => return Ok(response(stored.answer)),
             Ok(AppendOutcome::Appended(_)) => {}
             // It is done; only a repetition will not be recognised.
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "an answer was not kept"),
         }
     }
-    Ok(respond(answer))
-}
-
-fn respond(answer: Answer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer.body).into_response()
+    Ok(response(answer))
 }
 
 fn problem(error: ControlError) -> Problem {

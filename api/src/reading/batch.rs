@@ -8,8 +8,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::instant::to_micros;
-use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
-use daybook_eventlog::{AppendError, Decided, ExecuteError, Tries};
+use daybook_domain::reading::{
+    self, DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id,
+};
+use daybook_eventlog::{Decided, LookUp, Render};
 use daybook_projections::library;
 use daybook_projections::reading::history::{self, Session};
 use serde::Serialize;
@@ -91,31 +93,39 @@ pub async fn record(
     request: Write<Reader, OfflineSessions>,
 ) -> Result<Response, Problem> {
     let reader = request.caller.id;
-    let stream = stream(reader);
-    let failed = |error| problem(error, |rejection| Problem::internal(&rejection));
     let items = Items::checked(request.body.sessions, &app, reader).await?;
-    let mut tries = Tries::default();
-    while tries.next().await {
-        if let Some(executed) = app.readers.already_answered(&request.cause).await.map_err(failed)? {
-            return Ok(respond(executed));
-        }
-        // Waited for before the lock: the reader's other requests are not held up while the read model is behind.
-        app.caught_up(&[history::NAME, library::NAME], None).await?;
-        // While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when
-        // the events are appended.
-        let mut locked = app.readers.lock(&stream).await.map_err(failed)?;
-        app.caught_up(&[history::NAME, library::NAME], None).await?;
-        let known = known_sessions(&app, &items).await?;
-        let (sessions, results) = sort_out(&items, known);
-        let command = ReaderCommand::RecordOffline { user_id: reader, timezone: zone.asked(), sessions };
-        let render =
-            move |_: Decided<'_, ReaderDecider>| answer(StatusCode::OK, &Recorded { results: results.clone() });
-        match locked.execute(&command, &request.cause, Arc::new(render)).await {
-            Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
-            outcome => return outcome.map(respond).map_err(failed),
-        }
+    let offline = Offline { app: &app, reader, zone, items };
+    let executed = app.readers.execute_with(&stream(reader), &request.cause, &offline).await;
+    let failed = |error| problem(error, |rejection| Problem::internal(&rejection));
+    executed.map(respond).map_err(|error| error.or_else(failed))
+}
+
+/// Sessions on their way to a decision.
+struct Offline<'a> {
+    app: &'a App,
+    reader: Uuid,
+    zone: AskedZone,
+    items: Vec<Item>,
+}
+
+impl LookUp<ReaderDecider> for Offline<'_> {
+    type Failure = Problem;
+
+    async fn prepare(&self) -> Result<(), Problem> {
+        self.app.caught_up(&[history::NAME, library::NAME], None).await
     }
-    Err(failed(ExecuteError::Conflict))
+
+    /// While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when the
+    /// events are appended.
+    async fn look_up(&self, _: &reading::Reader) -> Result<(ReaderCommand, Render<ReaderDecider>), Problem> {
+        self.app.caught_up(&[history::NAME, library::NAME], None).await?;
+        let known = known_sessions(self.app, &self.items).await?;
+        let (sessions, results) = sort_out(&self.items, known);
+        let command = ReaderCommand::RecordOffline { user_id: self.reader, timezone: self.zone.asked(), sessions };
+        let recorded = Recorded { results };
+        let render = move |_: Decided<'_, ReaderDecider>| answer(StatusCode::OK, &recorded);
+        Ok((command, Arc::new(render)))
+    }
 }
 
 /// The items as they came, not yet looked at.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use daybook_domain::reading::{ReaderCommand, ReaderDecider};
-use daybook_eventlog::{Answer, Cause, Decided, Metadata};
+use daybook_domain::reading::ReaderCommand;
+use daybook_eventlog::Metadata;
 use daybook_projections::{ReadModelsError, reading::history};
 use futures::StreamExt as _;
 use tokio::sync::watch;
@@ -73,9 +73,7 @@ async fn end(app: &App, reader: Uuid, session_id: Uuid, idle: TimeDelta, run: &s
         causation_id: Some(session_id.to_string()),
     };
     let command = ReaderCommand::EndIdle { session_id, idle_after: idle, now: Utc::now() };
-    let cause = Cause { metadata, request: None };
-    let nothing_to_say = |_: Decided<'_, ReaderDecider>| Answer { status: 200, body: Vec::new() };
-    match app.readers.execute(&stream(reader), &command, &cause, nothing_to_say).await {
+    match app.readers.run(&stream(reader), &command, &metadata).await {
         Ok(_) => true,
         Err(error) => {
             tracing::debug!(%session_id, error = &error as &dyn std::error::Error, "a session was not ended for idleness");

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::Utc;
-use daybook_domain::decider::Decider as _;
-use daybook_domain::shop::{CancelSale, SaleToCancel, ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine};
-use daybook_eventlog::{AppendError, Decided, Tries};
+use chrono::{DateTime, Utc};
+use daybook_domain::shop::{CancelSale, SaleToCancel, Shop, ShopCommand, ShopDecider, ShopEvent, SoldLine};
+use daybook_eventlog::{Decided, LookUp, Render};
 use daybook_projections::shop::sales::{self, Sale};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,9 +16,8 @@ use super::refusal::{Refusal, WriteRefusals};
 use super::terminal::{Terminal, stream};
 use super::vente::StockUpdate;
 use crate::app::App;
-use crate::http::Problem;
 use crate::http::fields::Fields;
-use crate::http::write::{answer, append_problem, problem, respond};
+use crate::http::write::{answer, respond};
 
 const NUMBER_CHARS_MAX: usize = 100;
 const MOTIF_CHARS_MAX: usize = 500;
@@ -59,50 +57,51 @@ pub struct Annulation {
     responses((status = 200, description = "Cancelled", body = Annulation), WriteRefusals)
 )]
 pub async fn cancel(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (terminal, bytes, cause) = Terminal::asks(&app, request).await?;
+    let (terminal, bytes, cause) = Terminal::asks(request).await?;
     let mut fields = Fields::from_json(&bytes).map_err(|_| Refusal::invalid_cancel())?.ignoring_unknown();
     let numero_facture = fields.string("numero_facture", 1..=NUMBER_CHARS_MAX);
     let motif = fields.string("motif", 1..=MOTIF_CHARS_MAX);
     fields.finish().map_err(|_| Refusal::invalid_cancel())?;
 
-    let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
-    let mut tries = Tries::default();
-    while tries.next().await {
-        if let Some(executed) = app.shops.already_answered(&cause).await.map_err(unread)? {
-            return Ok(respond(executed));
-        }
-        // Waited for before the lock: the shop's other tills are not held up while the read model is behind.
-        app.caught_up(&[sales::NAME], None).await?;
+    let cancellation = Cancellation { app: &app, terminal: &terminal, numero_facture, motif, now: Utc::now() };
+    let executed = app.shops.execute_with(&stream(terminal.shop_id), &cause, &cancellation).await;
+    executed.map(respond).map_err(|error| error.or_else(Refusal::from))
+}
+
+/// A cancellation on its way to a decision.
+struct Cancellation<'a> {
+    app: &'a App,
+    terminal: &'a Terminal,
+    numero_facture: String,
+    motif: String,
+    now: DateTime<Utc>,
+}
+
+impl LookUp<ShopDecider> for Cancellation<'_> {
+    type Failure = Refusal;
+
+    async fn prepare(&self) -> Result<(), Refusal> {
+        Ok(self.app.caught_up(&[sales::NAME], None).await?)
+    }
+
+    async fn look_up(&self, shop: &Shop) -> Result<(ShopCommand, Render<ShopDecider>), Refusal> {
+        self.terminal.still_in(shop.open().ok_or_else(Refusal::terminal_not_found)?)?;
         // While the shop is locked nothing happens to its sales, so what is looked up now still holds at the append.
-        let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
-        app.caught_up(&[sales::NAME], None).await?;
-        let found = sales::by_numbers(&app.models, terminal.shop_id, &[&numero_facture]).await?;
+        self.app.caught_up(&[sales::NAME], None).await?;
+        let found = sales::by_numbers(&self.app.models, self.terminal.shop_id, &[&self.numero_facture]).await?;
         let sale = found.into_iter().next().ok_or_else(Refusal::vente_not_found)?;
-        let command = ShopCommand::CancelSale(CancelSale {
-            numero_facture: numero_facture.clone(),
-            motif: motif.clone(),
-            terminal: terminal.serial.clone(),
+        let command = CancelSale {
+            numero_facture: self.numero_facture.clone(),
+            motif: self.motif.clone(),
+            terminal: self.terminal.serial.clone(),
             already_cancelled: sale.annulee,
             sale: to_cancel(sale),
-            now: Utc::now(),
-        });
-        let events = match ShopDecider::decide(locked.state(), &command) {
-            Ok(events) => events,
-            // The same request may have been answered while this one waited for the shop.
-            Err(rejection) => {
-                let answered = app.shops.already_answered(&cause).await.map_err(unread)?;
-                return answered.map(respond).ok_or_else(|| refusal(rejection));
-            }
+            now: self.now,
         };
-        let number = numero_facture.clone();
+        let number = self.numero_facture.clone();
         let render = move |decided: Decided<'_, ShopDecider>| answer(StatusCode::OK, &annulation(&number, &decided));
-        match locked.commit(events, &cause, Arc::new(render)).await {
-            Ok(executed) => return Ok(respond(executed)),
-            Err(AppendError::Conflict { .. }) => {}
-            Err(error) => return Err(append_problem(&error).into()),
-        }
+        Ok((ShopCommand::CancelSale(command), Arc::new(render)))
     }
-    Err(Problem::conflict("D'autres modifiaient la même boutique: réessayez.").into())
 }
 
 fn to_cancel(sale: Sale) -> SaleToCancel {
@@ -136,13 +135,5 @@ fn annulation(numero_facture: &str, decided: &Decided<'_, ShopDecider>) -> Annul
         numero_facture: numero_facture.to_owned(),
         position: decided.appended.last.get(),
         stock_updates: StockUpdate::by_article(stocks),
-    }
-}
-
-fn refusal(rejection: ShopRejection) -> Refusal {
-    match rejection {
-        ShopRejection::AlreadyCancelled { .. } => Refusal::already_cancelled(),
-        ShopRejection::NotOpen | ShopRejection::TerminalNotActive { .. } => Refusal::terminal_not_found(),
-        other => Problem::conflict(format!("La vente ne peut pas être annulée: {other}")).into(),
     }
 }

@@ -64,8 +64,12 @@ impl From<register::ArticleRow> for Article {
         ReadRefusals
     )
 )]
-pub async fn articles(State(app): State<App>, After(after): After, headers: HeaderMap) -> Result<Response, Refusal> {
-    let terminal = Terminal::of(&app, &headers).await?;
+pub async fn articles(
+    State(app): State<App>,
+    terminal: Terminal,
+    After(after): After,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     app.caught_up(&[register::NAME, ledger::NAME], after).await?;
     let articles = register::articles_on_sale(&app.models, terminal.shop_id).await?;
     let articles = articles.into_iter().map(Article::from).collect();

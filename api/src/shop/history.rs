@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use daybook_projections::shop::{register, sales};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -73,9 +72,8 @@ pub async fn history(
     State(app): State<App>,
     After(after_position): After,
     Query(query): Query,
-    headers: HeaderMap,
+    terminal: Terminal,
 ) -> Result<Json<Historique>, Refusal> {
-    let terminal = Terminal::of(&app, &headers).await?;
     let mut fields = Fields::from_query(&query);
     let boutique: Option<i64> = fields.optional_integer("boutique_id", i64::MIN..=i64::MAX);
     let limit = fields.optional_integer("limit", 1..=LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);

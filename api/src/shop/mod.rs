@@ -16,15 +16,6 @@ pub use refusal::schemas;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
-use crate::http::KnowsTerminal;
-
-/// Whether a serial number is that of an active terminal, for counting its requests.
-pub fn knows_terminal(app: App) -> KnowsTerminal {
-    Box::new(move |serial| {
-        let app = app.clone();
-        Box::pin(async move { terminal::shop_of(&app, &serial).await.is_ok_and(|shop| shop.is_some()) })
-    })
-}
 
 /// The route table.
 pub fn routes() -> OpenApiRouter<App> {

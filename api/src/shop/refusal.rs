@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use daybook_domain::shop::ShopRejection;
+use daybook_eventlog::ExecuteError;
 use daybook_projections::ReadModelsError;
 use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -12,6 +14,7 @@ use utoipa::{IntoResponses, PartialSchema as _, ToSchema};
 
 use crate::http::Problem;
 use crate::http::unread::models_unread;
+use crate::http::write::problem;
 
 /// Why a till's request failed as a whole.
 #[derive(Debug)]
@@ -92,6 +95,20 @@ impl Refusal {
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self::Common(problem)
+    }
+}
+
+impl From<ExecuteError<ShopRejection>> for Refusal {
+    fn from(error: ExecuteError<ShopRejection>) -> Self {
+        match error {
+            ExecuteError::Rejected(rejection) => match rejection {
+                ShopRejection::AlreadyCancelled { .. } => Self::already_cancelled(),
+                ShopRejection::NotOpen | ShopRejection::TerminalNotActive { .. } => Self::terminal_not_found(),
+                other => Problem::conflict(format!("La vente ne peut pas être annulée: {other}")).into(),
+            },
+            ExecuteError::Conflict => Problem::conflict("D'autres modifiaient la même boutique: réessayez.").into(),
+            other => problem(other, |rejection| Problem::internal(&rejection)).into(),
+        }
     }
 }
 

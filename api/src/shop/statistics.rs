@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use chrono::{Datelike, Months, Utc};
 use chrono_tz::Tz;
 use daybook_domain::reading::calendar::local_date;
@@ -109,9 +108,8 @@ impl From<sales::Turnover> for Ventes {
 pub async fn statistics(
     State(app): State<App>,
     After(after): After,
-    headers: HeaderMap,
+    terminal: Terminal,
 ) -> Result<Json<Statistiques>, Refusal> {
-    let terminal = Terminal::of(&app, &headers).await?;
     app.caught_up(&[sales::NAME, register::NAME, ledger::NAME], after).await?;
     let shop = register::shop(&app.models, terminal.shop_id).await?.ok_or_else(Refusal::terminal_not_found)?;
     let today = local_date(shop.timezone.parse::<Tz>().unwrap_or_default(), Utc::now());

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use daybook_domain::shop::{
-    KnownSale, OpenShop, RECENT_NUMBERS_MAX, RecordSales, SaleError, SaleRecorded, SalesPlan, ShopDecider, ShopEvent,
-    ShopId, generated_number, plan_sales,
+    KnownSale, OpenShop, RECENT_NUMBERS_MAX, RecordSales, SaleDraft, SaleError, SaleRecorded, SalesPlan, Shop,
+    ShopCommand, ShopDecider, ShopEvent, ShopId, generated_number, plan_sales,
 };
-use daybook_eventlog::{AppendError, Cause, Decided, Executed, Position, Tries};
+use daybook_eventlog::{Cause, Decided, Executed, LookUp, Position, Render};
 use daybook_projections::shop::sales;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use super::terminal::{Terminal, stream};
 use super::vente::{StockUpdate, Vente};
 use crate::app::App;
 use crate::http::Problem;
-use crate::http::write::{answer, append_problem, problem, respond};
+use crate::http::write::{answer, respond};
 
 /// How far the register of sales may be behind the log while the shop's own memory of its last numbers still covers
 /// what it lacks: every sale after the register's checkpoint is one of at most so many events.
@@ -143,52 +143,59 @@ pub struct VenteErreur {
     responses((status = 201, description = "What became of each sale", body = Synchronisation), WriteRefusals)
 )]
 pub async fn sync(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (terminal, bytes, cause) = Terminal::asks(&app, request).await?;
+    let (terminal, bytes, cause) = Terminal::asks(request).await?;
     let sales = parse::batch(&bytes)?;
     record(&app, &terminal, sales, &cause).await.map(respond)
 }
 
+/// A batch on its way to a decision.
+struct Batch<'a> {
+    app: &'a App,
+    terminal: &'a Terminal,
+    /// The invoice numbers as they were sent.
+    numbers: Vec<Option<String>>,
+    sales: Vec<Result<SaleDraft, SaleError>>,
+    now: DateTime<Utc>,
+}
+
 async fn record(app: &App, terminal: &Terminal, sales: Vec<SentSale>, cause: &Cause) -> Result<Executed, Refusal> {
-    let numbers: Vec<Option<String>> = sales.iter().map(|sale| sale.numero_facture.clone()).collect();
-    let mut command = RecordSales {
-        terminal_serial: terminal.serial.clone(),
-        now: Utc::now(),
-        sales: sales.into_iter().map(|sale| sale.draft).collect(),
-        known: HashMap::new(),
-    };
-    let unread = |error| Refusal::from(problem(error, |refused| Problem::internal(&refused)));
-    let mut tries = Tries::default();
-    while tries.next().await {
-        if let Some(executed) = app.shops.already_answered(cause).await.map_err(unread)? {
-            return Ok(executed);
-        }
-        // Waited for before the lock: the shop's other tills are not held up while the read model is behind.
-        app.reached(&[sales::NAME], covered(app).await?).await?;
-        let mut locked = app.shops.lock(&stream(terminal.shop_id)).await.map_err(unread)?;
-        let Some(shop) = locked.state().open() else { return Err(Refusal::terminal_not_found()) };
-        // It may have been deactivated, or moved to another shop, while this request waited.
-        let Some(till) = shop.active_terminal(&terminal.serial) else { return Err(Refusal::terminal_not_found()) };
-        command.known = known_numbers(app, shop, &numbers, command.now).await?;
+    let (numbers, sales) = sales.into_iter().map(|sale| (sale.numero_facture, sale.draft)).unzip();
+    let batch = Batch { app, terminal, numbers, sales, now: Utc::now() };
+    let executed = app.shops.execute_with(&stream(terminal.shop_id), cause, &batch).await;
+    executed.map_err(|error| error.or_else(Refusal::from))
+}
+
+impl LookUp<ShopDecider> for Batch<'_> {
+    type Failure = Refusal;
+
+    async fn prepare(&self) -> Result<(), Refusal> {
+        Ok(self.app.reached(&[sales::NAME], covered(self.app).await?).await?)
+    }
+
+    async fn look_up(&self, shop: &Shop) -> Result<(ShopCommand, Render<ShopDecider>), Refusal> {
+        let shop = shop.open().ok_or_else(Refusal::terminal_not_found)?;
+        let till = self.terminal.still_in(shop)?;
+        let command = RecordSales {
+            terminal_serial: self.terminal.serial.clone(),
+            now: self.now,
+            sales: self.sales.clone(),
+            known: known_numbers(self.app, shop, &self.numbers, self.now).await?,
+        };
+        // The decision plans once more, on the same state and command: what becomes of each sale is the same.
         let plan = plan_sales(shop, &command);
         let report = Report {
             shop_id: shop.shop_id,
             shop_name: shop.settings.name.clone(),
             terminal_name: till.name.clone(),
-            earlier: earlier_sales(app, shop, &numbers, &plan).await?,
-            numbers: numbers.clone(),
+            earlier: earlier_sales(self.app, shop, &self.numbers, &plan).await?,
+            numbers: self.numbers.clone(),
             outcomes: plan.outcomes,
         };
-        let events = plan.events.into_iter().map(ShopEvent::SaleRecorded).collect();
         let render = move |decided: Decided<'_, ShopDecider>| {
             answer(StatusCode::CREATED, &report.body(decided.events, &decided.appended.positions))
         };
-        match locked.commit(events, cause, Arc::new(render)).await {
-            Ok(executed) => return Ok(executed),
-            Err(AppendError::Conflict { .. }) => {}
-            Err(error) => return Err(append_problem(&error).into()),
-        }
+        Ok((ShopCommand::RecordSales(command), Arc::new(render)))
     }
-    Err(Problem::conflict("D'autres modifiaient la même boutique: réessayez.").into())
 }
 
 /// The numbers of the batch that the register of sales has, as far as the shop does not remember them itself.

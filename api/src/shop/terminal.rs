@@ -1,72 +1,61 @@
 //! Tills: known by their serial number, and by a key where they were registered with one.
 
 use axum::body::Bytes;
-use axum::extract::Request;
-use axum::http::HeaderMap;
-use daybook_domain::registry;
-use daybook_domain::shop::{self, Shop, ShopId};
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use daybook_domain::shop::{self, OpenShop, ShopId};
 use daybook_eventlog::{Cause, StreamId};
 
 use super::refusal::Refusal;
-use crate::app::App;
-use crate::auth::terminal_key;
+pub use crate::auth::Terminal;
+use crate::auth::TerminalRefused;
 use crate::http::body::{self, BodyLimit};
-use crate::http::write::{cause, problem};
-use crate::http::{Problem, RequestId, idempotency};
+use crate::http::identify::Till;
+use crate::http::write::cause;
+use crate::http::{RequestId, idempotency};
 
-const SERIAL: &str = "x-device-serial";
-const KEY: &str = "x-device-key";
+/// The terminal that the headers name: 400 without a serial number, 404 when it is not active anywhere, 401 when its
+/// key is missing or wrong.
+impl<S: Sync> FromRequestParts<S> for Terminal {
+    type Rejection = Refusal;
 
-/// A terminal that may work, and its shop.
-pub struct Terminal {
-    pub serial: String,
-    pub shop_id: i64,
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Self::of(parts)
+    }
 }
 
 impl Terminal {
-    /// The terminal that the headers name: 400 without a serial number, 404 when it is not active anywhere, 401 when
-    /// its key is missing or wrong.
-    pub async fn of(app: &App, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let serial = header(headers, SERIAL).ok_or_else(Refusal::missing_serial)?;
-        let shop_id = shop_of(app, serial).await?.ok_or_else(Refusal::terminal_not_found)?;
-        let sent = header(headers, KEY);
-        let look = |shop: &Shop| {
-            let terminal = shop.open()?.active_terminal(serial)?;
-            Some(terminal.key.as_ref().is_none_or(|key| sent.is_some_and(|sent| terminal_key::matches(key, sent))))
-        };
-        let admitted = app.shops.view(&stream(shop_id), look).await;
-        match admitted.map_err(|error| problem(error, |refused| Problem::internal(&refused)))? {
-            None => Err(Refusal::terminal_not_found()),
-            Some(false) => Err(Refusal::invalid_key()),
-            Some(true) => Ok(Self { serial: serial.to_owned(), shop_id }),
-        }
+    fn of(parts: &Parts) -> Result<Self, Refusal> {
+        // A router without the conventions knows no terminal.
+        let till = parts.extensions.get().map_or(Err(TerminalRefused::NotActive), |Till(verdict)| verdict.clone());
+        till.map_err(|refused| match refused {
+            TerminalRefused::NoSerial => Refusal::missing_serial(),
+            TerminalRefused::NotActive => Refusal::terminal_not_found(),
+            TerminalRefused::WrongKey => Refusal::invalid_key(),
+        })
     }
 
     /// The terminal of a request that writes, the request's body, and the cause of what it will write.
-    pub async fn asks(app: &App, request: Request) -> Result<(Self, Bytes, Cause), Refusal> {
+    pub async fn asks(request: Request) -> Result<(Self, Bytes, Cause), Refusal> {
         let (parts, body) = request.into_parts();
         let limit = parts.extensions.get().map_or(BodyLimit::DEFAULT, |limit: &BodyLimit| *limit);
-        let terminal = Self::of(app, &parts.headers).await?;
+        let terminal = Self::of(&parts)?;
         let bytes = body::read(&parts.headers, body, limit.0).await?;
         let actor = format!("terminal:{}", terminal.serial);
         let scope = idempotency::scope(&parts.headers, &actor, &parts.method, parts.uri.path())?;
         let cause = cause(actor, parts.extensions.get::<RequestId>(), scope, &bytes);
         Ok((terminal, bytes, cause))
     }
-}
 
-/// The shop that the terminal is active in.
-pub async fn shop_of(app: &App, serial: &str) -> Result<Option<ShopId>, Problem> {
-    let register = StreamId::new(registry::STREAM);
-    let shop_id = app.registry.view(&register, |register| register.terminals.get(serial).copied()).await;
-    shop_id.map_err(|error| problem(error, |refused| Problem::internal(&refused)))
+    /// The terminal as its locked shop knows it. It may have been deactivated, or have got another key, while the
+    /// request waited, or on another node a moment before it came.
+    pub fn still_in<'a>(&self, shop: &'a OpenShop) -> Result<&'a shop::Terminal, Refusal> {
+        let known = shop.active_terminal(&self.serial).ok_or_else(Refusal::terminal_not_found)?;
+        if known.key == self.key { Ok(known) } else { Err(Refusal::invalid_key()) }
+    }
 }
 
 /// The shop's stream.
 pub fn stream(shop_id: ShopId) -> StreamId {
     StreamId::from(shop::stream(shop_id))
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }

@@ -239,7 +239,7 @@ pub(super) fn lookup_key(connection: &Connection, request: &RequestKey) -> rusql
         )?
         .query_row((&request.caller, &request.route, &request.key), |row| {
             let fingerprint: [u8; 32] = row.get(0)?;
-            let answer = Answer { status: row.get(1)?, body: row.get(2)? };
+            let answer = Answer::of_columns(row.get(1)?, row.get(2)?);
             Ok((fingerprint, StoredAnswer { answer, position: Position::from_sql(row.get(3)?) }))
         })
         .optional()?;

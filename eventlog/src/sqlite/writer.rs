@@ -23,7 +23,7 @@ use super::{checksum, place::LogFile, reader, versions::Versions};
 use crate::{
     Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
     Version,
-    append::{StoredAnswer, same_json},
+    append::same_json,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
     read::KeyLookup,
 };
@@ -342,7 +342,7 @@ impl Writer {
         // A panic here would take the writer with it, and so every write to come.
         let answer = catch_unwind(AssertUnwindSafe(|| answer(appended)));
         let answer = answer.map_err(|_| rusqlite::Error::ToSqlConversionFailure("making an answer panicked".into()))?;
-        let stored = StoredAnswer { answer, position: appended.last };
+        let (status, body) = answer.columns();
         self.connection
             .prepare_cached("INSERT INTO idempotency_keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
             .execute((
@@ -350,9 +350,9 @@ impl Writer {
                 key.route,
                 key.key,
                 key.fingerprint,
-                stored.answer.status,
-                stored.answer.body,
-                stored.position.to_sql(),
+                status,
+                body,
+                appended.last.to_sql(),
                 // Not the log's time, which never goes back: this one is compared with the clock.
                 Utc::now().timestamp_micros(),
             ))?;

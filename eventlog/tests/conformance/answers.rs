@@ -20,7 +20,7 @@ fn request(key: &str, body: u8) -> RequestKey {
 
 /// The answer names the positions, so that it tells which append made it.
 fn answer(appended: &Appended) -> Answer {
-    Answer { status: 201, body: format!("{:?}", appended.positions).into_bytes() }
+    Answer(format!("201{:?}", appended.positions).into_bytes())
 }
 
 fn remember(key: RequestKey) -> Option<Remember> {
@@ -32,7 +32,7 @@ async fn ask(log: &Log, key: RequestKey, events: Vec<NewEvent>) -> Result<Append
 }
 
 fn stored(position: u64, positions: &str) -> StoredAnswer {
-    let answer = Answer { status: 201, body: positions.as_bytes().to_vec() };
+    let answer = Answer(format!("201{positions}").into_bytes());
     StoredAnswer { answer, position: Position::new(position) }
 }
 

@@ -92,7 +92,7 @@ pub async fn a_full_queue_is_told_at_once<E: Engine>() {
     let answer = Box::new(move |_: &_| {
         entered.send(()).unwrap();
         wait.recv().unwrap();
-        Answer { status: 200, body: vec![] }
+        Answer::default()
     });
     let slow = one(event("Started", 0)).remembering(Some(Remember { key, answer }));
     let slow = tokio::spawn({

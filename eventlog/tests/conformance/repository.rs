@@ -69,7 +69,7 @@ impl Decider for Till {
 }
 
 fn how_many(decided: Decided<'_, Till>) -> Answer {
-    Answer { status: 200, body: decided.state.len().to_string().into_bytes() }
+    Answer(decided.state.len().to_string().into_bytes())
 }
 
 async fn take(till: &Repository<Till>, number: u64) -> Result<Executed, ExecuteError<Full>> {
@@ -152,7 +152,7 @@ pub async fn a_conflict_by_another_repository_is_decided_anew<E: Engine>() {
     for n in 0..10 {
         take(&here, 2 * n).await.unwrap();
         let executed = take(&there, 2 * n + 1).await.unwrap();
-        assert_eq!(executed.answer.body, (2 * n + 2).to_string().into_bytes());
+        assert_eq!(executed.answer.0, (2 * n + 2).to_string().into_bytes());
     }
     assert_eq!(numbers(&log).await, (0..20).collect::<Vec<_>>());
 }
@@ -260,7 +260,7 @@ pub async fn a_repeated_request_gets_its_answer_back<E: Engine>() {
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     ask(2, "k2").await;
     let nothing_new = ask(2, "k3").await;
-    assert_eq!(nothing_new.answer.body, b"2");
+    assert_eq!(nothing_new.answer.0, b"2");
     ask(3, "k4").await;
     assert_eq!(ask(2, "k3").await, nothing_new);
     assert_eq!(numbers(&log).await, [1, 2, 3]);
@@ -282,7 +282,7 @@ pub async fn a_repeated_request_is_not_rejected<E: Engine>() {
 }
 
 fn ok(_: Decided<'_, ReaderDecider>) -> Answer {
-    Answer { status: 200, body: vec![] }
+    Answer::default()
 }
 
 fn at(minute: i64) -> DateTime<Utc> {

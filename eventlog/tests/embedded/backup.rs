@@ -95,7 +95,7 @@ async fn kept_answers_are_in_a_backup_and_back_after_it_is_restored() {
         key: "once".to_owned(),
         fingerprint: [7; 32],
     };
-    let answer = Answer { status: 201, body: b"{}".to_vec() };
+    let answer = Answer(b"201{}".to_vec());
     let remember = Remember { key: key.clone(), answer: Box::new(move |_| answer) };
     let append = Append::to(stream("reader-1"), ExpectedVersion::Any, vec![event("Started", 1)]);
     log.append(append.remembering(Some(remember))).await.unwrap();

@@ -61,7 +61,7 @@ async fn kept() -> TempDir {
     let log = Log::open(folder.path()).await.unwrap();
     append(&log, "counter-1", ExpectedVersion::NoStream, run_of_events("Counted", 9_999)).await;
     let counters = Repository::<Counter>::new(log.clone(), 10).with_snapshots("counter");
-    let answer = |_: daybook_eventlog::Decided<'_, Counter>| Answer { status: 200, body: vec![] };
+    let answer = |_: daybook_eventlog::Decided<'_, Counter>| Answer::default();
     counters.execute(&stream("counter-1"), &(), &Cause::default(), answer).await.unwrap();
     within_a_minute(async {
         while Connection::open(folder.path().join(LOG_FILE)).unwrap().query_row(

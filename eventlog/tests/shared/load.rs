@@ -86,7 +86,7 @@ async fn write(log: Log, writer: u64, stop: Arc<AtomicBool>) -> Told {
             key: n.to_string(),
             fingerprint: [1; 32],
         };
-        let answer = |_: &_| Answer { status: 200, body: vec![] };
+        let answer = |_: &_| Answer::default();
         let remember = (n % 4 == 0).then(|| Remember { key: key(), answer: Box::new(answer) });
         match log.append(Append::to(name.clone(), ExpectedVersion::Any, events).remembering(remember)).await {
             Ok(AppendOutcome::Appended(appended)) => told.acknowledged.extend(ids.into_iter().zip(appended.positions)),

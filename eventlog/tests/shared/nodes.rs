@@ -87,7 +87,7 @@ async fn no_decision_rests_on_what_was_before_another_node_wrote() {
     let Some((_place, nodes)) = nodes::<2>().await else { return };
     let [here, there] = nodes.map(|log| Repository::<ReaderDecider>::new(log, 100));
     let reader = stream("reader-1");
-    let ok = |_: Decided<'_, ReaderDecider>| Answer { status: 200, body: vec![] };
+    let ok = |_: Decided<'_, ReaderDecider>| Answer::default();
     let now = from_micros(1_700_000_000_000_000);
     let start = |session| ReaderCommand::Start {
         session_id: Uuid::from_u128(session),

@@ -137,7 +137,7 @@ async fn a_lost_answer_of_a_remembered_request_is_looked_up() {
     for (n, cut) in (0..).zip([Cut::After, Cut::Before, Cut::After]) {
         *wire.armed.lock().unwrap() = Some((b"COMMIT\0", cut));
         let key = RequestKey { caller: "a".into(), route: "r".into(), key: n.to_string(), fingerprint: [1; 32] };
-        let answer = |appended: &Appended| Answer { status: 201, body: format!("{:?}", appended.last).into_bytes() };
+        let answer = |appended: &Appended| Answer(format!("{:?}", appended.last).into_bytes());
         let to = Append::to(stream("book-1"), ExpectedVersion::before(n), vec![marked(n)]);
         let remember = Some(Remember { key: key.clone(), answer: Box::new(answer) });
         let written = appended(&log, to.remembering(remember)).await;
@@ -145,7 +145,7 @@ async fn a_lost_answer_of_a_remembered_request_is_looked_up() {
         let again = Remember { key, answer: Box::new(answer) };
         let again = other.append(Append::default().remembering(Some(again))).await.unwrap();
         let AppendOutcome::Remembered(stored) = again else { panic!("{again:?}") };
-        assert_eq!(stored.answer.body, format!("Position({})", n + 1).into_bytes());
+        assert_eq!(stored.answer.0, format!("Position({})", n + 1).into_bytes());
     }
     assert_gapless(&everything(&other).await);
     assert_eq!(everything(&other).await.len(), 3);

@@ -136,9 +136,8 @@ impl ReadPool {
         let sql = "SELECT fingerprint, status, body, position FROM idempotency_keys
                    WHERE caller = $1 AND route = $2 AND key = $3";
         let read = |row: &PgRow| {
-            let status = u16::try_from(row.try_get::<i32, _>(1)?).unwrap_or(0);
-            let (body, position) = (row.try_get(2)?, Position::from_sql(row.try_get(3)?));
-            let stored = StoredAnswer { answer: Answer { status, body }, position };
+            let answer = Answer::of_columns(row.try_get(1)?, row.try_get(2)?);
+            let stored = StoredAnswer { answer, position: Position::from_sql(row.try_get(3)?) };
             Ok((row.try_get::<Vec<u8>, _>(0)?, stored))
         };
         let bound = |query: Query<'static, Postgres, PgArguments>| {

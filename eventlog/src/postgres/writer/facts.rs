@@ -171,7 +171,7 @@ impl<'g> Question<'g> {
         let answers = numbers(row, 15)?.zip(list::<Vec<u8>>(row, 16)?).zip(list::<i32>(row, 17)?).zip(bodies);
         for ((((place, fingerprint), status), body), position) in answers.zip(numbers(row, 19)?) {
             if let Some(request) = asked(&self.requests, place) {
-                let answer = Answer { status: u16::try_from(status).unwrap_or(0), body };
+                let answer = Answer::of_columns(status, body);
                 let stored = StoredAnswer { answer, position: Position::from_sql(position) };
                 facts.answers.insert(request_of(request), (fingerprint, stored));
             }

@@ -155,8 +155,8 @@ impl<'g> Rows<'g> {
             .bind(texts(|key| &key.route))
             .bind(texts(|key| &key.key))
             .bind(of_answers.clone().map(|(key, _)| &key.fingerprint[..]).collect::<Vec<_>>())
-            .bind(of_answers.clone().map(|(_, stored)| i32::from(stored.answer.status)).collect::<Vec<_>>())
-            .bind(of_answers.clone().map(|(_, stored)| &stored.answer.body[..]).collect::<Vec<_>>())
+            .bind(of_answers.clone().map(|(_, stored)| stored.answer.columns().0).collect::<Vec<_>>())
+            .bind(of_answers.clone().map(|(_, stored)| stored.answer.columns().1).collect::<Vec<_>>())
             .bind(of_answers.map(|(_, stored)| stored.position.to_sql()).collect::<Vec<_>>());
         let query = columns.bind(query).bind(CHANNEL).bind(head.from_checksum.cast_signed());
         let moved = rows(connection, connector.patience_for(self.bytes), query).await?;
