@@ -8,6 +8,7 @@ mod encode;
 mod event;
 mod events;
 mod head;
+mod lineage;
 mod ndjson;
 mod open;
 mod page;
@@ -19,6 +20,7 @@ mod stream;
 mod subscribe;
 mod tail;
 
+pub(crate) use lineage::{Beyond, reached};
 pub use open::Streams;
 pub(crate) use producer::{CUT_OFF_TOTAL, SUBSCRIBERS};
 use utoipa_axum::{router::OpenApiRouter, routes};

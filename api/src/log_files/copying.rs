@@ -6,6 +6,7 @@ use daybook_eventlog::{Anchor, EventRef, Filter, ImportError, Log, Position, Rea
 use futures::TryStreamExt as _;
 
 use super::filler::Filler;
+use crate::log::Beyond;
 use crate::progress::{Progress, Unit};
 
 /// Bytes of an event besides its data and metadata, about.
@@ -32,10 +33,15 @@ pub(super) enum CopyError {
     Foreign { origin: String, target: String, at: Position },
     /// The target holds more than the source.
     #[error(
-        "{target} goes on where {origin} ends, at position {at}: it is no earlier copy. Nothing was written; has the \
-         copy been served?"
+        "{target} goes on where {origin} ends, so it is no earlier copy. Nothing was written; has the copy been served, \
+         or {origin} restored?"
     )]
-    Ahead { origin: String, target: String, at: Position },
+    Ahead {
+        origin: String,
+        target: String,
+        #[source]
+        beyond: Beyond,
+    },
     /// Somebody else has written to the target.
     #[error(
         "somebody else writes to {target}: what is there was left as it is. Stop the nodes that serve it, and run the \
@@ -95,7 +101,8 @@ async fn common(source: &Log, target: &Log, until: Anchor) -> Result<Position, C
         return Err(CopyError::Foreign { origin, target: place, at });
     }
     if has.position > until.position {
-        return Err(CopyError::Ahead { origin, target: place, at });
+        let beyond = Beyond { position: has.position, head: until.position };
+        return Err(CopyError::Ahead { origin, target: place, beyond });
     }
     Ok(has.position)
 }

@@ -15,6 +15,7 @@ use super::{
     output::Output,
     tell,
 };
+use crate::log::reached;
 use crate::progress::summary;
 use crate::settings::SettingsArgs;
 
@@ -63,6 +64,10 @@ impl ExportArgs {
             return Err(WrongUse(message.to_owned()).into());
         }
         let log = place.open_to_read().await?;
+        if let Err(beyond) = reached(Position::new(self.after), log.head()) {
+            log.close().await;
+            return Err(beyond.into());
+        }
         let output = Output::open(self.out.as_deref(), self.force)?;
         let filter = Filter {
             types: self.types,

@@ -40,7 +40,8 @@ pub struct SaleToSend {
     mode_paiement: Option<String>,
     #[schema(default = true)]
     paye: Option<bool>,
-    /// When it happened; the server's time when left out or more than 30 minutes ahead.
+    /// When it happened; the server's time when left out, more than 30 minutes ahead, or longer ago than
+    /// `DAYBOOK_TILL_PAST_MAX`.
     date_vente: Option<DateTime<Utc>>,
     lignes: Vec<LineToSend>,
 }
@@ -153,6 +154,7 @@ async fn record(app: &App, terminal: &Terminal, sales: Vec<SentSale>, cause: &Ca
     let mut command = RecordSales {
         terminal_serial: terminal.serial.clone(),
         now: Utc::now(),
+        past_max: app.till_past_max,
         sales: sales.into_iter().map(|sale| sale.draft).collect(),
         known: HashMap::new(),
     };
