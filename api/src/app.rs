@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
 use daybook_eventlog::{Log, Position, Repository};
 use daybook_projections::{Progress, ProjectionControl, ReadModels};
@@ -18,9 +19,11 @@ const BOOKS_MAX: usize = 20_000;
 /// States of shops kept in memory: up to a few MiB each.
 const SHOPS_MAX: usize = 256;
 /// The shape of a shop's state, for the copies that are kept of it: another shape takes another name.
-const SHOP_SHAPE: &str = "shop-1";
+const SHOP_SHAPE: &str = "shop-2";
 /// The shape of the registry's state, likewise.
 const REGISTRY_SHAPE: &str = "registry-1";
+/// How long ago a sale may have happened by its till's clock, unless the settings say otherwise.
+const TILL_PAST_MAX: TimeDelta = TimeDelta::days(400);
 /// How long a read waits for the read models.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,8 @@ pub struct App {
     pub terminals: Terminals,
     /// The log as it is being streamed to callers.
     pub streams: Streams,
+    /// How long ago a sale may have happened by its till's clock.
+    pub till_past_max: TimeDelta,
 }
 
 impl App {
@@ -60,6 +65,7 @@ impl App {
             readers: Repository::new(log.clone(), READERS_MAX),
             streams: Streams::new(log.clone()),
             terminals: Terminals::follow(log.clone()),
+            till_past_max: TILL_PAST_MAX,
             log,
             models,
             progress: projections.progress(),

@@ -113,6 +113,7 @@ impl Trade {
             montant_total: total.unwrap_or_default(),
             sold_at: self.at,
             date_replaced: None,
+            date_sent: None,
             fingerprint: format!("{:032x}", self.dice.roll()),
             lines,
         }

@@ -40,7 +40,7 @@ pub use self::{
     import::{ImportError, ImportRefusal},
     line::{LineEncoder, LineError},
     log::Log,
-    position::{ExpectedVersion, Position, Version},
+    position::{Beyond, ExpectedVersion, Position, Version, reached},
     postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
     read::{Direction, KeyLookup, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     repository::{

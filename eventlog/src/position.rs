@@ -85,3 +85,22 @@ impl ExpectedVersion {
         }
     }
 }
+
+/// A position that a log has not reached: it belongs to another history of the log, for example to one that was
+/// restored from an earlier backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("position {position} is beyond the log's head, which is {head}: it belongs to another history of the log")]
+pub struct Beyond {
+    /// The position that was named.
+    pub position: Position,
+    /// The log's head.
+    pub head: Position,
+}
+
+/// Refuses a position beyond the head.
+///
+/// # Errors
+/// [`Beyond`] when `position` is above `head`.
+pub fn reached(position: Position, head: Position) -> Result<(), Beyond> {
+    if position > head { Err(Beyond { position, head }) } else { Ok(()) }
+}

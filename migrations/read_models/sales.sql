@@ -2,7 +2,8 @@
 -- and months are those of the shop's zone on the event.
 
 -- position: of the event that recorded the sale; it is the sale's id. lignes: JSON, as the till's API shows it.
--- timezone: the shop's when it was recorded. fingerprint: of the content as the till sent it.
+-- timezone: the shop's when it was recorded; date: the day of the sale in that zone, which stays its day when the
+-- shop's zone changes. fingerprint: of the content as the till sent it.
 CREATE TABLE sales (
     position       INTEGER NOT NULL PRIMARY KEY,
     shop_id        INTEGER NOT NULL,
@@ -15,7 +16,8 @@ CREATE TABLE sales (
     annulee        INTEGER NOT NULL,
     terminal       TEXT    NOT NULL,
     lignes         TEXT    NOT NULL,
-    fingerprint    TEXT    NOT NULL
+    fingerprint    TEXT    NOT NULL,
+    date           TEXT    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX sales_by_number ON sales (shop_id, numero_facture);
 CREATE INDEX sales_by_date ON sales (shop_id, sold_at, position);

@@ -390,3 +390,46 @@ async fn a_shop_that_allows_it_sells_what_it_does_not_have() {
     assert_eq!(shop.stock(PHONE).await, 100);
     shop.assert_adds_up().await;
 }
+
+#[tokio::test]
+async fn the_list_shows_the_stock_at_a_moment_like_each_article_does() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    let sold = |number: &str, date: &str, article| json!({ "numero_facture": number, "date_vente": date, "lignes": [line(article, 2)] });
+    sync(&till, &[sold("V-1", "2025-10-28T10:00:00Z", PHONE), sold("V-2", "2025-10-29T10:00:00Z", EARPHONES)]).await;
+    let still = shop.add_article(&json!({ "name": "sans mouvement", "price": 1 })).await;
+    let recorded: Vec<String> =
+        shop.movements(PHONE).await.iter().map(|movement| query_time(time(&movement["recorded_at"]))).collect();
+    for moment in [
+        String::new(),
+        "&as_of=2025-10-28T10:00:00Z&basis=occurred".to_owned(),
+        "&as_of=2025-10-28T09:59:59Z&basis=occurred".to_owned(),
+        "&as_of=2999-01-01T00:00:00Z&basis=occurred".to_owned(),
+        "&as_of=2020-01-01T00:00:00Z".to_owned(),
+        format!("&as_of={}", recorded[0]),
+        format!("&as_of={}&basis=recorded", recorded[1]),
+    ] {
+        let mut after = String::new();
+        let mut seen = Vec::new();
+        loop {
+            let page = shop.ledger(&format!("stock?limit=2{after}{moment}")).await;
+            for item in page["items"].as_array().unwrap() {
+                let article = item["article_id"].as_i64().unwrap();
+                let one = shop.ledger(&format!("stock/{article}?{}", moment.trim_start_matches('&'))).await;
+                assert_eq!(item["stock"], one["stock"], "{article} {moment}");
+                assert_eq!(item["updated_at"].is_null(), one["position"] == 0, "{article} {moment}");
+                seen.push(article);
+            }
+            let Some(next) = page["next"].as_str() else { break };
+            after = format!("&after={next}");
+        }
+        assert_eq!(seen, [PHONE, EARPHONES, still], "{moment}");
+    }
+    let long_ago = shop.ledger("stock?as_of=2020-01-01T00:00:00Z").await;
+    assert!(long_ago["items"].as_array().unwrap().iter().all(|item| item["stock"] == 0), "{long_ago}");
+    let auditor = server.with_role("auditor");
+    for (query, field) in [("as_of=hier", "as_of"), ("as_of=2025-10-28T10:00:00Z&basis=x", "basis")] {
+        let reply = auditor.get(&format!("/api/v1/shops/{}/stock?{query}", shop.id)).await;
+        assert_eq!(reply.wrong_fields(), [field]);
+    }
+}

@@ -139,7 +139,7 @@ async fn what_is_no_beginning_of_the_source_is_refused_and_left_as_it_is() {
     server.reader().add_book().await;
     server.stop().await;
     let said = complaint(&copy(folder(&ours), folder(&more)), 1);
-    assert!(said.contains("goes on where") && said.contains("position 20"), "{said}");
+    assert!(said.contains("goes on where") && said.contains("beyond the log's head, which is 20"), "{said}");
     assert_eq!(head(&database.place()), before);
     assert_eq!(others.events().len(), 10);
 }

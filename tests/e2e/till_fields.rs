@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::till::{EARPHONES, HISTORY, PHONE, SYNC, Shop, codes, line, sale, sync, usual_shop};
-use crate::support::{Caller, Server};
+use crate::support::{Caller, Place, Server};
 
 fn events(server: &Server) -> usize {
     server.place().events().len()
@@ -270,10 +270,62 @@ async fn a_date_is_kept_unless_it_is_more_than_half_an_hour_ahead() {
         }
         assert!(now(&movement["recorded_at"]), "{number}: {movement}");
         assert_eq!((&vente["date_vente"], &event.data["sold_at"]), (occurred, occurred), "{number}");
-        let flag = if replaced { json!(true) } else { Value::Null };
+        let flag = if replaced { sent.clone() } else { Value::Null };
         assert_eq!(event.metadata["date_replaced"], flag, "{number}");
         if replaced {
             assert_eq!(event.data["date_replaced"], sent, "{number}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_no_till_can_mean_is_replaced_and_kept_as_it_was_sent() {
+    let place = Place::fresh();
+    let mut command = place.command(&["serve"]);
+    command.env_remove("DAYBOOK_TILL_PAST_MAX");
+    let server = place.serve_command(command).await;
+    let (_, till) = usual_shop(&server).await;
+    let ago = |days| (Utc::now() - TimeDelta::days(days)).to_rfc3339_opts(SecondsFormat::Micros, true);
+    let cases = [
+        (ago(399), false),
+        (ago(401), true),
+        ("1970-01-01T00:00:00Z".to_owned(), true),
+        ("0000-01-01T00:00:00Z".to_owned(), true),
+        ("0001-01-01T00:00:00+14:00".to_owned(), true),
+        ("9998-12-31T23:59:59.5+01:00".to_owned(), true),
+        ("9999-12-31T23:59:59Z".to_owned(), true),
+        ("9999-12-31T23:59:59.123456789-12:00".to_owned(), true),
+    ];
+    let sale = |(number, (date, _)): (usize, &(String, bool))| json!({ "numero_facture": format!("V-{number}"), "date_vente": date, "lignes": [line(PHONE, 1)] });
+    let sales: Vec<Value> = cases.iter().enumerate().map(sale).collect();
+    assert_eq!(sync(&till, &sales).await["ventes_erreurs"], Value::Null);
+    let logged = server.place().events();
+    for (number, (date, replaced)) in cases.iter().enumerate() {
+        let number = format!("V-{number}");
+        let event = logged.iter().find(|event| event.data["numero_facture"] == *number).unwrap();
+        let flag = if *replaced { json!(date) } else { Value::Null };
+        assert_eq!(event.metadata["date_replaced"], flag, "{number}");
+        let sold_at: DateTime<Utc> = event.data["sold_at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(Utc::now() - sold_at < TimeDelta::minutes(5), *replaced, "{number}");
+    }
+    // The same batch again is the same batch, and all of it is in today's figures but what is more than a year old.
+    assert_eq!(codes(&sync(&till, &sales).await).iter().filter(|(_, code)| *code == "DUPLICATE").count(), cases.len());
+    let figures = till.get("/api/v2/simple/statistiques").await.expect(200);
+    assert_eq!(figures["statistiques"]["ventes_jour"]["nombre"], cases.len() - 1);
+    server.stop().await.place.assert_read_models_equal_a_rebuild().await;
+}
+
+#[tokio::test]
+async fn how_old_a_sale_may_be_is_a_setting() {
+    let place = Place::fresh();
+    let server = place.serve(&["--till-past-max", "2d"]).await;
+    let (_, till) = usual_shop(&server).await;
+    let ago = |hours| (Utc::now() - TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Micros, true);
+    for (number, hours, replaced) in [("V-1", 47, false), ("V-2", 49, true)] {
+        let date = ago(hours);
+        let sold = json!({ "numero_facture": number, "date_vente": date, "lignes": [line(PHONE, 1)] });
+        sync(&till, &[sold]).await;
+        let event = server.place().events().pop().unwrap();
+        assert_eq!(event.metadata["date_replaced"] == json!(date), replaced, "{number}");
     }
 }

@@ -352,3 +352,44 @@ async fn what_has_been_answered_is_read_at_once() {
         assert_eq!(*stock, 99 - number);
     }
 }
+
+#[tokio::test]
+async fn a_sale_stays_a_sale_of_its_day_when_the_shops_zone_changes() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    // 23:30 on the 28th in Kinshasa (UTC+1), 00:30 on the 29th there.
+    sync(&till, &[sold_at("V-28", "2025-10-28T22:30:00Z"), sold_at("V-29", "2025-10-28T23:30:00Z")]).await;
+    shop.change(&json!({ "timezone": "Pacific/Kiritimati" })).await;
+    // 00:30 on the 30th in Kiritimati (UTC+14).
+    sync(&till, &[sold_at("V-30", "2025-10-29T10:30:00Z")]).await;
+    for zone in ["Pacific/Kiritimati", "America/Los_Angeles", "Africa/Kinshasa"] {
+        shop.change(&json!({ "timezone": zone })).await;
+        for day in ["28", "29", "30"] {
+            let shown = history(&till, &format!("date_debut=2025-10-{day}&date_fin=2025-10-{day}")).await;
+            assert_eq!(numbers(&shown), [format!("V-{day}")], "{zone}");
+            assert_eq!(shown["statistiques"]["total_ventes"], 1, "{zone}");
+        }
+        for (query, expected) in [
+            ("date_debut=2025-10-29", vec!["V-30", "V-29"]),
+            ("date_fin=2025-10-29", vec!["V-29", "V-28"]),
+            ("date_debut=2025-10-29&date_fin=2025-10-29T09:00:00Z", vec!["V-29"]),
+            ("date_debut=2025-10-28T23:00:00Z&date_fin=2025-10-30", vec!["V-30", "V-29"]),
+        ] {
+            let shown = history(&till, query).await;
+            assert_eq!(numbers(&shown), expected, "{zone} {query}");
+            assert_eq!(shown["statistiques"]["total_ventes"], expected.len(), "{zone} {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_no_calendar_has_is_refused() {
+    let server = Server::start().await;
+    let (_, till) = usual_shop(&server).await;
+    for date in ["%2B12345-01-01", "-0001-01-01", "0000-01-01", "2025-1-1", "2025-02-30", "9999-12-31T23:59:59-01:00"] {
+        for field in ["date_debut", "date_fin"] {
+            let refused = till.get(&format!("{HISTORY}?{field}={date}")).await.expect(400);
+            assert_eq!(refused["code"], "INVALID_PARAMETER", "{field}={date}: {refused}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ use super::values::{DOCUMENT_CHARS_MAX, ID_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -134,6 +134,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     NumberPath(shop_id, id): NumberPath,
     After(after): After,
 ) -> Result<Json<Box<RawValue>>, Problem> {

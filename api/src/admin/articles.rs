@@ -23,7 +23,7 @@ use super::values::{ID_MAX, NAME_CHARS_MAX, money, money_schema, optional_money,
 use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -171,6 +171,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     NumberPath(shop_id, article_id): NumberPath,
     After(after): After,
 ) -> Result<Json<ArticleBody>, Problem> {

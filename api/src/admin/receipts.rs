@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::write::{Body, Write, answer, respond};
 
 /// Goods to take in.
@@ -95,6 +95,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     NumberPath(shop_id, id): NumberPath,
     After(after): After,
 ) -> Result<Json<Box<RawValue>>, Problem> {

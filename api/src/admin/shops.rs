@@ -22,7 +22,7 @@ use super::values::{Currency, ID_MAX, NAME_CHARS_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -177,6 +177,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     ShopPath(shop_id): ShopPath,
     After(after): After,
 ) -> Result<Json<ShopBody>, Problem> {

@@ -22,7 +22,7 @@ use super::values::{NAME_CHARS_MAX, Serial, TerminalKey};
 use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::{models_unread, terminals_unread};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
@@ -134,6 +134,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     TerminalPath(shop_id, serial): TerminalPath,
     After(after): After,
 ) -> Result<Json<TerminalBody>, Problem> {

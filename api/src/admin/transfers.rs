@@ -20,7 +20,7 @@ use super::values::{DOCUMENT_CHARS_MAX, ID_MAX};
 use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::write::{Body, Write, answer, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -99,6 +99,7 @@ pub async fn list(
 pub async fn get(
     State(app): State<App>,
     _: Admin,
+    _: NoQuery,
     NumberPath(shop_id, id): NumberPath,
     After(after): After,
 ) -> Result<Json<Box<RawValue>>, Problem> {

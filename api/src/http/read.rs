@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use daybook_eventlog::Position;
 
 use super::Problem;
+use super::fields::Fields;
 
 /// `Daybook-After`: the position that the answer has to know of, when the caller names one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,28 @@ impl<S: Sync> FromRequestParts<S> for After {
             (Some(position), None) => Ok(Self(Some(Position::new(position)))),
             _ => Err(Problem::bad_field("Daybook-After", "must be one position: a whole number")),
         }
+    }
+}
+
+/// A request without a query: 400 for whatever parameter there is.
+#[derive(Clone, Copy, Debug)]
+pub struct NoQuery;
+
+impl NoQuery {
+    /// Looks at the query of a request.
+    ///
+    /// # Errors
+    /// 400 that names each parameter.
+    pub fn of(parts: &Parts) -> Result<Self, Problem> {
+        Fields::from_query(parts.uri.query().unwrap_or_default()).finish().map(|()| Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(parts)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::body::JsonBody;
 use super::fields::Fields;
 use super::idempotency::{self, BodyFingerprint, IdempotencyScope};
+use super::read::NoQuery;
 use super::unread::{AWAY_RETRY_S, log_unread};
 use super::{Problem, RequestId};
 use crate::auth::Caller;
@@ -45,6 +46,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let caller = C::from_request_parts(&mut parts, state).await?;
+        NoQuery::of(&parts)?;
         let subject = &caller.as_ref().subject;
         let scope = idempotency::scope(&parts.headers, subject, &parts.method, parts.uri.path())?;
         let (actor, request_id) = (subject.clone(), parts.extensions.get::<RequestId>().cloned());

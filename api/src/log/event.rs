@@ -7,13 +7,13 @@ use daybook_eventlog::Position;
 
 use super::encode::{Batch, Format, Room};
 use super::events::LogEvent;
+use super::page;
 use super::reader::LogReader;
-use super::{page, query};
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::{FieldValue as _, Integer};
 use crate::http::openapi::{Forbidden, ReadProblems};
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery};
 use crate::http::unread::log_unread;
 
 /// The position in the path.
@@ -43,12 +43,14 @@ pub async fn event(
     _: LogReader,
     At(position): At,
     After(after): After,
-    Query(query): Query,
+    _: NoQuery,
 ) -> Result<Response, Problem> {
-    query::nothing(&query)?;
     app.logged(after).await?;
     let event = app.log.event_at(position).await.map_err(log_unread)?;
-    let event = event.ok_or_else(|| Problem::not_found("The log has no event at this position."))?;
+    let event = event.ok_or_else(|| {
+        let head = app.log.head();
+        Problem::not_found(format!("The log has no event at position {position}: its head is {head}."))
+    })?;
     let mut batch = Batch::new(Format::Items, Room { events: 1, bytes: usize::MAX });
     let _ = batch.add(&event.as_ref());
     Ok(page::json(batch.into_bytes()))

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use daybook_eventlog::{Position, reached};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -10,19 +11,20 @@ use uuid::Uuid;
 use super::accept::Accept;
 use super::query::{EventsAsked, Order};
 use super::reader::LogReader;
-use super::{ndjson, page};
+use super::{lineage, ndjson, page};
 use crate::app::App;
-use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
 use crate::http::unread::log_unread;
+use crate::http::{Problem, ProblemBody};
 
 /// Which events, and how many.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `EventsAsked` reads it")]
 pub struct EventsQuery {
-    /// Goes on after this position; with `order=desc` below it. 0 is the beginning of either way.
+    /// Goes on after this position; with `order=desc` below it. 0 is the beginning of either way. A position beyond the
+    /// head is 409.
     #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64, default = 0)]
     after: Option<u64>,
     /// The most events of a page. Lines have no pages.
@@ -44,6 +46,9 @@ pub struct EventsQuery {
     /// Oldest first, or newest first.
     #[param(inline, default = "asc")]
     order: Option<Order>,
+    /// An anchor that was noted earlier (`anchor` of the head): 409 when the log does not begin like that.
+    #[param(example = "12345:0f3a9c0d5be17a42")]
+    anchor: Option<String>,
 }
 
 /// An event as it stands in the log.
@@ -101,7 +106,8 @@ pub struct LogPage {
     responses(
         (status = 200, description = "Events", content((LogPage = "application/json"), (String = "application/x-ndjson"))),
         ReadProblems,
-        Forbidden
+        Forbidden,
+        (status = 409, description = "The position or the anchor belongs to another history of the log", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
 pub async fn events(
@@ -114,6 +120,8 @@ pub async fn events(
     let asked = EventsAsked::parse(&query)?;
     app.logged(after).await?;
     let head = app.log.head();
+    reached(Position::new(asked.after), head)?;
+    lineage::begins_with(&app.log, asked.anchor).await?;
     let scan = page::scan(&app.log, &asked, head).await.map_err(log_unread)?;
     if accept == Accept::Lines {
         return ndjson::events(&app.streams, &caller, scan);

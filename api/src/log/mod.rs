@@ -8,6 +8,7 @@ mod encode;
 mod event;
 mod events;
 mod head;
+mod lineage;
 mod ndjson;
 mod open;
 mod page;

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use daybook_eventlog::{Direction, Filter, STREAM_NAME_BYTES_MAX, StreamId};
+use daybook_eventlog::{Anchor, Direction, Filter, STREAM_NAME_BYTES_MAX, StreamId};
 use utoipa::ToSchema;
 
+use super::lineage::anchor;
 use crate::http::Problem;
 use crate::http::fields::{FieldValue, Fields};
 
@@ -30,11 +31,13 @@ pub struct EventsAsked {
     pub from: Option<DateTime<Utc>>,
     /// Recorded before this.
     pub to: Option<DateTime<Utc>>,
+    /// How the log has to begin.
+    pub anchor: Option<Anchor>,
 }
 
 impl EventsAsked {
     pub fn parse(query: &str) -> Result<Self, Problem> {
-        let mut fields = Fields::from_query(query).refusing_unknown();
+        let mut fields = Fields::from_query(query);
         let asked = Self {
             after: number(&mut fields, "after").unwrap_or(0),
             limit: limit(&mut fields),
@@ -42,6 +45,7 @@ impl EventsAsked {
             filter: filter(&mut fields),
             from: moment(&mut fields, "from"),
             to: moment(&mut fields, "to"),
+            anchor: anchor(&mut fields),
         };
         fields.finish().map(|()| asked)
     }
@@ -55,16 +59,19 @@ pub struct StreamAsked {
     pub limit: usize,
     pub direction: Direction,
     pub filter: Filter,
+    /// How the log has to begin.
+    pub anchor: Option<Anchor>,
 }
 
 impl StreamAsked {
     pub fn parse(query: &str) -> Result<Self, Problem> {
-        let mut fields = Fields::from_query(query).refusing_unknown();
+        let mut fields = Fields::from_query(query);
         let asked = Self {
             after: number(&mut fields, "after"),
             limit: limit(&mut fields),
             direction: direction(&mut fields),
             filter: Filter::types(names(&mut fields, "types")),
+            anchor: anchor(&mut fields),
         };
         fields.finish().map(|()| asked)
     }
@@ -75,19 +82,20 @@ impl StreamAsked {
 pub struct SubscriptionAsked {
     pub after: u64,
     pub filter: Filter,
+    /// How the log has to begin.
+    pub anchor: Option<Anchor>,
 }
 
 impl SubscriptionAsked {
     pub fn parse(query: &str) -> Result<Self, Problem> {
-        let mut fields = Fields::from_query(query).refusing_unknown();
-        let asked = Self { after: number(&mut fields, "after").unwrap_or(0), filter: filter(&mut fields) };
+        let mut fields = Fields::from_query(query);
+        let asked = Self {
+            after: number(&mut fields, "after").unwrap_or(0),
+            filter: filter(&mut fields),
+            anchor: anchor(&mut fields),
+        };
         fields.finish().map(|()| asked)
     }
-}
-
-/// 400 for whatever a query says where there is nothing to be said.
-pub fn nothing(query: &str) -> Result<(), Problem> {
-    Fields::from_query(query).refusing_unknown().finish()
 }
 
 fn number(fields: &mut Fields<'_>, name: &'static str) -> Option<u64> {
@@ -220,6 +228,10 @@ mod tests {
             ("from=yesterday", "from"),
             ("to=2026-01-01", "to"),
             ("page=1", "page"),
+            ("anchor=", "anchor"),
+            ("anchor=7", "anchor"),
+            ("anchor=7:abc", "anchor"),
+            ("anchor=%207:0000000000000abc", "anchor"),
         ] {
             assert_eq!(wrong(query), [field], "{query}");
         }

@@ -14,19 +14,20 @@ use super::events::LogEvent;
 use super::open::Streams;
 use super::query::{Order, StreamAsked};
 use super::reader::LogReader;
-use super::{ndjson, page};
+use super::{lineage, ndjson, page};
 use crate::app::App;
-use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
 use crate::http::unread::log_unread;
+use crate::http::{Problem, ProblemBody};
 
 /// Which of the stream's events, and how many.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `StreamAsked` reads it")]
 pub struct StreamQuery {
-    /// Goes on after this version; with `order=desc` below it. Without it from the beginning of either way.
+    /// Goes on after this version; with `order=desc` below it. Without it from the beginning of either way. A version
+    /// beyond the stream's last one is 409.
     #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
     after: Option<u64>,
     /// The most events of a page. Lines have no pages.
@@ -38,6 +39,9 @@ pub struct StreamQuery {
     /// Oldest first, or newest first.
     #[param(inline, default = "asc")]
     order: Option<Order>,
+    /// An anchor that was noted earlier (`anchor` of the head): 409 when the log does not begin like that.
+    #[param(example = "12345:0f3a9c0d5be17a42")]
+    anchor: Option<String>,
 }
 
 /// A page of a stream.
@@ -65,7 +69,8 @@ pub struct StreamPage {
     responses(
         (status = 200, description = "Events", content((StreamPage = "application/json"), (String = "application/x-ndjson"))),
         ReadProblems,
-        Forbidden
+        Forbidden,
+        (status = 409, description = "The version or the anchor belongs to another history of the log", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
 pub async fn stream(
@@ -78,9 +83,11 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let asked = StreamAsked::parse(&query)?;
     app.logged(after).await?;
+    lineage::begins_with(&app.log, asked.anchor).await?;
     let stream = StreamId::from(name);
     let last = app.log.last_version(&stream).await.map_err(log_unread)?;
     let last = last.ok_or_else(|| Problem::not_found("There is no such stream."))?;
+    lineage::version_reached(asked.after.unwrap_or(0), last)?;
     let mut walk = Walk::new(stream, &asked, last);
     if accept == Accept::Lines {
         return ndjson::answer(&app.streams, &caller, lines(&app.streams, walk));

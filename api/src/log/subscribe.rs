@@ -5,16 +5,16 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use daybook_eventlog::Position;
+use daybook_eventlog::{Position, reached};
 use utoipa::IntoParams;
 
-use super::producer;
 use super::query::SubscriptionAsked;
 use super::reader::LogReader;
+use super::{lineage, producer};
 use crate::app::App;
-use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
+use crate::http::{Problem, ProblemBody};
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -44,7 +44,7 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `SubscriptionAsked` reads it")]
 pub struct SubscriptionQuery {
-    /// Begins after this position; `Last-Event-ID` wins over it.
+    /// Begins after this position; `Last-Event-ID` wins over it. A position beyond the head is 409.
     #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64, default = 0)]
     after: Option<u64>,
     /// Only these types: up to 100 names with commas between them.
@@ -56,6 +56,9 @@ pub struct SubscriptionQuery {
     /// Only this stream.
     #[param(min_length = 1, max_length = 255)]
     stream: Option<String>,
+    /// An anchor that was noted earlier (`anchor` of the head): 409 when the log does not begin like that.
+    #[param(example = "12345:0f3a9c0d5be17a42")]
+    anchor: Option<String>,
 }
 
 /// Events as they come
@@ -76,7 +79,8 @@ pub struct SubscriptionQuery {
     responses(
         (status = 200, description = "An answer without an end", body = String, content_type = "text/event-stream"),
         ReadProblems,
-        Forbidden
+        Forbidden,
+        (status = 409, description = "The position or the anchor belongs to another history of the log", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
 pub async fn subscribe(
@@ -88,8 +92,10 @@ pub async fn subscribe(
 ) -> Result<Response, Problem> {
     let asked = SubscriptionAsked::parse(&query)?;
     app.logged(after).await?;
-    let place = app.streams.subscription()?;
     let after = last.unwrap_or(Position::new(asked.after));
+    reached(after, app.log.head())?;
+    lineage::begins_with(&app.log, asked.anchor).await?;
+    let place = app.streams.subscription()?;
     let frames = producer::subscribe(&app.streams, &caller, after, asked.filter, place);
     let headers = [
         (header::CONTENT_TYPE, EVENT_STREAM),

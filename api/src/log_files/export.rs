@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use daybook_eventlog::transfer::{self, Export};
-use daybook_eventlog::{Filter, Position, StreamId};
+use daybook_eventlog::{Filter, Position, StreamId, reached};
 
 use super::{Failed, Place, WrongUse, output::Output, tell};
 use crate::progress::{Progress, Unit, summary};
@@ -77,6 +77,10 @@ impl ExportArgs {
             return Err(WrongUse(message.to_owned()).into());
         }
         let log = place.open_to_read().await?;
+        if let Err(beyond) = reached(Position::new(self.after), log.head()) {
+            log.close().await;
+            return Err(beyond.into());
+        }
         let output = Output::open(self.out.as_deref(), self.force)?;
         let filter = Filter {
             types: self.types,

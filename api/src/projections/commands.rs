@@ -11,6 +11,7 @@ use super::status::{Projection, find};
 use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::http::openapi::CommandProblems;
+use crate::http::read::NoQuery;
 use crate::http::unread::{log_unread, models_unread};
 use crate::http::write::{answer, append_problem, cause, response};
 use crate::http::{Problem, idempotency};
@@ -28,6 +29,7 @@ impl FromRequestParts<App> for Asked {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         caller.must_be(&[Role::Admin])?;
+        NoQuery::of(parts)?;
         let path = Path::<String>::from_request_parts(parts, app).await;
         let name = path.map(|Path(name)| name).unwrap_or_default();
         let scope = idempotency::scope(&parts.headers, &caller.subject, &parts.method, parts.uri.path())?;

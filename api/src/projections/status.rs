@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
+use crate::http::read::NoQuery;
 
 const READERS: [Role; 3] = [Role::Analyst, Role::Auditor, Role::Admin];
 
@@ -138,7 +139,7 @@ impl From<RebuildStatus> for Rebuild {
     tag = "Projections",
     responses((status = 200, description = "All of them, by name", body = Projections), ReadProblems, Forbidden)
 )]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Projections>, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, _: NoQuery) -> Result<Json<Projections>, Problem> {
     caller.must_be(&READERS)?;
     let head = app.log.head();
     let projections = app.progress.status().into_iter().map(|status| Projection::of(status, head)).collect();
@@ -158,6 +159,7 @@ pub async fn get(
     State(app): State<App>,
     Path(name): Path<String>,
     caller: Caller,
+    _: NoQuery,
 ) -> Result<Json<Projection>, Problem> {
     caller.must_be(&READERS)?;
     find(&app, &name).map(Json)

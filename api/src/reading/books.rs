@@ -19,7 +19,7 @@ use crate::auth::Role;
 use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
 use crate::http::paging::Paging;
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, instant};
@@ -154,6 +154,7 @@ pub async fn get(
     State(app): State<App>,
     PathId(book_id): PathId,
     reader: Reader,
+    _: NoQuery,
     After(after): After,
 ) -> Result<Json<BookBody>, Problem> {
     app.caught_up(&[library::NAME], after).await?;

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
-use crate::http::read::After;
+use crate::http::read::{After, NoQuery};
 use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
@@ -64,7 +64,12 @@ pub struct ProfileBody {
     tag = "Readers",
     responses((status = 200, description = "The profile", body = ProfileBody), ReadProblems)
 )]
-pub async fn get(State(app): State<App>, reader: Reader, After(after): After) -> Result<Json<ProfileBody>, Problem> {
+pub async fn get(
+    State(app): State<App>,
+    reader: Reader,
+    _: NoQuery,
+    After(after): After,
+) -> Result<Json<ProfileBody>, Problem> {
     app.caught_up(&[profiles::NAME], after).await?;
     let profile = profiles::profile(&app.models, reader.id).await.map_err(models_unread)?;
     Ok(Json(ProfileBody { user_id: reader.id, timezone: profile.timezone, display_name: profile.display_name }))

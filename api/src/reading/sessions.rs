@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
 use crate::http::openapi::{ReadProblems, WriteProblems};
-use crate::http::read::After;
+use crate::http::read::{After, NoQuery};
 use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 
@@ -175,6 +175,7 @@ pub async fn end(
 pub async fn active(
     State(app): State<App>,
     reader: Reader,
+    _: NoQuery,
     After(after): After,
 ) -> Result<Json<Option<SessionBody>>, Problem> {
     app.caught_up(&[history::NAME, library::NAME], after).await?;

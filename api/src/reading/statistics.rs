@@ -20,7 +20,7 @@ use super::zone::AskedZone;
 use crate::app::App;
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::ReadProblems;
-use crate::http::read::{After, Query};
+use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::models_unread;
 use crate::http::{Problem, instant};
 
@@ -267,6 +267,7 @@ pub struct ByBook {
 pub async fn patterns(
     State(app): State<App>,
     reader: Reader,
+    _: NoQuery,
     After(after): After,
     zone: AskedZone,
 ) -> Result<Json<Patterns>, Problem> {
@@ -327,7 +328,12 @@ pub struct Overview {
     tag = "Statistics",
     responses((status = 200, description = "Over all ended sessions", body = Overview), ReadProblems)
 )]
-pub async fn overview(State(app): State<App>, reader: Reader, After(after): After) -> Result<Json<Overview>, Problem> {
+pub async fn overview(
+    State(app): State<App>,
+    reader: Reader,
+    _: NoQuery,
+    After(after): After,
+) -> Result<Json<Overview>, Problem> {
     app.caught_up(&[statistics::NAME, library::NAME], after).await?;
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
     let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;

@@ -63,6 +63,8 @@ pub struct Settings {
     pub session_idle: Duration,
     /// How often idle sessions are looked for.
     pub session_sweep: Duration,
+    /// How long ago a sale may have happened by its till's clock.
+    pub till_past_max: Duration,
     /// Read-model lag above which the server reports itself as not ready.
     pub lag_max: Duration,
     /// What the operator should know although nothing is wrong enough to stop: misspelt variables, for one.
@@ -159,6 +161,7 @@ impl Settings {
             rate_limit: 0,
             session_idle: Duration::ZERO,
             session_sweep: Duration::ZERO,
+            till_past_max: Duration::ZERO,
             lag_max: Duration::ZERO,
             warnings: Vec::new(),
             rows: Vec::new(),

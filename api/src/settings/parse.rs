@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::Secret;
 
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const LONG_DURATION_MAX: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
 const SIZE_MAX_BYTES: u64 = 1 << 30;
 
 /// An empty text takes a setting back to "none": the way to undo the file's choice from the environment.
@@ -116,6 +117,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parts(text.trim())
         .filter(|total| (Duration::from_millis(1)..=DURATION_MAX).contains(total))
         .ok_or_else(|| ALLOWED.to_owned())
+}
+
+/// The same, up to a hundred years.
+pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
+    parts(text.trim())
+        .filter(|total| (Duration::from_millis(1)..=LONG_DURATION_MAX).contains(total))
+        .ok_or_else(|| "a duration from 1ms to 36525d, like 12h, 30d or 400d".to_owned())
 }
 
 fn parts(mut rest: &str) -> Option<Duration> {

@@ -190,6 +190,14 @@ pub const TABLE: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: "till_past_max",
+        default: Some("400d"),
+        value_name: "DURATION",
+        meaning: "How long ago a till's date_vente may be; an older one becomes the server's time",
+        take: |s, text| parse::long_duration(text).map(|past| s.till_past_max = past),
+        ..PLAIN
+    },
+    Setting {
         key: "lag_max",
         default: Some("10s"),
         value_name: "DURATION",

@@ -22,7 +22,7 @@ const LIMIT_DEFAULT: i64 = 50;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `history` reads it")]
 pub struct HistoryQuery {
-    /// The first day, or moment (RFC 3339).
+    /// The first day, or moment (RFC 3339). A sale's day is the one of the shop's zone when it was recorded.
     date_debut: Option<String>,
     /// The last day, or moment; included.
     date_fin: Option<String>,
@@ -74,7 +74,7 @@ pub async fn history(
     Query(query): Query,
     terminal: Terminal,
 ) -> Result<Json<Historique>, Refusal> {
-    let mut fields = Fields::from_query(&query);
+    let mut fields = Fields::from_query(&query).ignoring_unknown();
     let boutique: Option<i64> = fields.optional_integer("boutique_id", i64::MIN..=i64::MAX);
     let limit = fields.optional_integer("limit", 1..=LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     let first = fields.optional_string("date_debut", 1..=64);
@@ -98,8 +98,7 @@ pub async fn history(
 
     app.caught_up(&[sales::NAME, register::NAME], after_position).await?;
     let shop = register::shop(&app.models, terminal.shop_id).await?.ok_or_else(Refusal::terminal_not_found)?;
-    let zone = shop.timezone.parse().unwrap_or_default();
-    let wanted = period(zone, first, last);
+    let wanted = period(first, last);
     let limit = u32::try_from(limit).unwrap_or(1);
     let mut page = sales::page(&app.models, shop.id, wanted, below, limit + 1).await?;
     let more = page.len() > limit as usize;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use daybook_domain::shop::{DraftLine, LINES_MAX, Money, PaymentMode, SaleDraft, SaleError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +12,8 @@ use super::refusal::Refusal;
 /// The most sales of one request.
 pub const SALES_MAX: usize = 1_000;
 const NUMBER_CHARS_MAX: usize = 100;
+/// More digits of a second than any clock has.
+const DATE_BYTES_MAX: usize = 64;
 
 /// A sale as it was sent: its number, when one can be read, and its content or what is wrong with it.
 pub struct SentSale {
@@ -87,7 +89,7 @@ fn draft(raw: &RawSale<'_>, numero_facture: Option<String>) -> Result<SaleDraft,
         Some("false") => false,
         Some(_) => return Err(invalid("paye", "true ou false est attendu")),
     };
-    let date_vente = given(raw.date_vente).map(date).transpose()?;
+    let (date_vente, date_sent) = given(raw.date_vente).map(date).transpose()?.unzip();
     let lines = given(raw.lignes).ok_or(SaleError::NoLines)?;
     let lines: Vec<&RawValue> =
         serde_json::from_str(lines.get()).map_err(|_| invalid("lignes", "un tableau est attendu"))?;
@@ -95,7 +97,7 @@ fn draft(raw: &RawSale<'_>, numero_facture: Option<String>) -> Result<SaleDraft,
         return Err(SaleError::TooManyLines { count: lines.len() });
     }
     let lines = lines.into_iter().map(line).collect::<Result<_, _>>()?;
-    Ok(SaleDraft { numero_facture, mode, paye, date_vente, lines })
+    Ok(SaleDraft { numero_facture, mode, paye, date_vente, date_sent, lines })
 }
 
 fn line(raw: &RawValue) -> Result<DraftLine, SaleError> {
@@ -127,11 +129,11 @@ fn number(raw: Option<&RawValue>) -> Result<Option<String>, SaleError> {
     Ok(Some(number.into_owned()).filter(|number| !number.trim().is_empty()))
 }
 
-fn date(raw: &RawValue) -> Result<DateTime<Utc>, SaleError> {
-    let date = text(raw).and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|date| date.to_utc());
-    // Outside of these years a date is a till's broken clock, and no calendar's day.
-    date.filter(|date| (1970..=9998).contains(&date.year()))
-        .ok_or_else(|| invalid("date_vente", "une date RFC 3339 est attendue"))
+/// Any moment that RFC 3339 can write, and its text: whether it is plausible is decided with the sale.
+fn date(raw: &RawValue) -> Result<(DateTime<Utc>, String), SaleError> {
+    let sent = text(raw).filter(|text| text.len() <= DATE_BYTES_MAX);
+    let date = sent.and_then(|text| Some((DateTime::parse_from_rfc3339(&text).ok()?.to_utc(), text.into_owned())));
+    date.ok_or_else(|| invalid("date_vente", "une date RFC 3339 est attendue"))
 }
 
 /// The fields of an object; a list of values in their order is none.

@@ -40,7 +40,8 @@ pub struct SaleToSend {
     mode_paiement: Option<String>,
     #[schema(default = true)]
     paye: Option<bool>,
-    /// When it happened; the server's time when left out or more than 30 minutes ahead.
+    /// When it happened; the server's time when left out, more than 30 minutes ahead, or longer ago than
+    /// `DAYBOOK_TILL_PAST_MAX`.
     date_vente: Option<DateTime<Utc>>,
     lignes: Vec<LineToSend>,
 }
@@ -178,6 +179,7 @@ impl LookUp<ShopDecider> for Batch<'_> {
         let command = RecordSales {
             terminal_serial: self.terminal.serial.clone(),
             now: self.now,
+            past_max: self.app.till_past_max,
             sales: self.sales.clone(),
             known: known_numbers(self.app, shop, &self.numbers, self.now).await?,
         };

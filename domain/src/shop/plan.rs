@@ -83,6 +83,7 @@ impl<'a> Batch<'a> {
             }
         };
         let (sold_at, date_replaced) = self.date(draft.date_vente);
+        let date_sent = date_replaced.and_then(|_| draft.date_sent.clone());
         self.events.push(SaleRecorded {
             shop_id: self.shop.shop_id,
             timezone: self.shop.settings.timezone,
@@ -95,6 +96,7 @@ impl<'a> Batch<'a> {
             montant_total,
             sold_at,
             date_replaced,
+            date_sent,
             fingerprint,
             lines,
         });
@@ -179,12 +181,17 @@ impl<'a> Batch<'a> {
         number
     }
 
+    /// Whether a till whose clock is about right can have sold something then.
+    fn is_plausible(&self, date: DateTime<Utc>) -> bool {
+        date - self.now <= FUTURE_SALE_MINUTES_MAX && self.now - date <= self.command.past_max
+    }
+
     /// When the sale happened, and what the till said when that cannot be.
     fn date(&self, date_vente: Option<DateTime<Utc>>) -> (DateTime<Utc>, Option<DateTime<Utc>>) {
         match date_vente {
             None => (self.now, None),
-            Some(ahead) if ahead - self.now > FUTURE_SALE_MINUTES_MAX => (self.now, Some(to_micros(ahead))),
-            Some(date) => (to_micros(date), None),
+            Some(date) if self.is_plausible(date) => (to_micros(date), None),
+            Some(date) => (self.now, Some(to_micros(date))),
         }
     }
 }

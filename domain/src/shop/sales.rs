@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::error::SaleError;
 use super::money::Money;
@@ -15,6 +15,8 @@ pub struct RecordSales {
     pub terminal_serial: String,
     /// The time of the command.
     pub now: DateTime<Utc>,
+    /// How long ago a sale may have happened by the till's clock.
+    pub past_max: TimeDelta,
     /// The sales in the order they were sent; what could not be read is its error, in its place.
     pub sales: Vec<Result<SaleDraft, SaleError>>,
     /// The sales of the shop, out of all that were ever recorded, that have one of the invoice numbers sent. Numbers
@@ -40,6 +42,8 @@ pub struct SaleDraft {
     pub paye: bool,
     /// When it happened at the till, if the till says so.
     pub date_vente: Option<DateTime<Utc>>,
+    /// The text that [`date_vente`](Self::date_vente) was sent as.
+    pub date_sent: Option<String>,
     /// What was sold.
     pub lines: Vec<DraftLine>,
 }

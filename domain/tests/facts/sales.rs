@@ -51,6 +51,7 @@ fn a_sale_tells_everything_about_itself() {
         montant_total: money("80000.3"),
         sold_at: minute(0),
         date_replaced: None,
+        date_sent: None,
         fingerprint: draft.fingerprint(),
         lines: vec![
             SaleLine {
@@ -198,15 +199,21 @@ fn neither_a_line_nor_a_sale_costs_more_than_the_greatest_amount() {
 }
 
 #[test]
-fn a_date_more_than_half_an_hour_ahead_is_replaced_and_kept_beside() {
+fn a_date_more_than_half_an_hour_ahead_or_too_long_ago_is_replaced_and_kept_beside() {
     let mut shop = folded(&stocked(false));
     let dated = |date| SaleDraft { date_vente: Some(date), ..sale("", &[(PHONE, 1)]) };
     let late = minute(30) + TimeDelta::seconds(1);
     let plan = sell(&mut shop, [dated(minute(-90_000)), dated(minute(30)), dated(late)]);
     let dates: Vec<_> = plan.events.iter().map(|sold| (sold.sold_at, sold.date_replaced)).collect();
     assert_eq!(dates, [(minute(-90_000), None), (minute(30), None), (minute(0), Some(late))]);
-    let end = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    assert_eq!(sell(&mut shop, [dated(end)]).events[0].sold_at, minute(0));
+    let oldest = minute(0) - TimeDelta::days(400);
+    let older = oldest - TimeDelta::microseconds(1);
+    let plan = sell(&mut shop, [dated(oldest), dated(older)]);
+    let dates: Vec<_> = plan.events.iter().map(|sold| (sold.sold_at, sold.date_replaced)).collect();
+    assert_eq!(dates, [(oldest, None), (minute(0), Some(older))]);
+    for end in [chrono::DateTime::<chrono::Utc>::MIN_UTC, chrono::DateTime::<chrono::Utc>::MAX_UTC] {
+        assert_eq!(sell(&mut shop, [dated(end)]).events[0].sold_at, minute(0));
+    }
 }
 
 #[test]

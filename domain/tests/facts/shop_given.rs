@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use daybook_domain::decider::Decider;
 use daybook_domain::shop::{
@@ -116,6 +117,7 @@ pub fn sale(number: &str, lines: &[(ArticleId, i64)]) -> SaleDraft {
         mode: PaymentMode::Cash,
         paye: true,
         date_vente: None,
+        date_sent: None,
         lines: lines.iter().map(|(article_id, quantite)| line(*article_id, *quantite)).collect(),
     }
 }
@@ -124,6 +126,7 @@ pub fn batch(sales: impl IntoIterator<Item = SaleDraft>) -> RecordSales {
     RecordSales {
         terminal_serial: TILL.to_owned(),
         now: minute(0),
+        past_max: TimeDelta::days(400),
         sales: sales.into_iter().map(Ok).collect(),
         known: HashMap::new(),
     }

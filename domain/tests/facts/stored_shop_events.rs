@@ -58,6 +58,7 @@ fn sold() -> SaleRecorded {
         montant_total: money("40000"),
         sold_at: minute(0),
         date_replaced: None,
+        date_sent: None,
         fingerprint: "000102030405060708090a0b0c0d0e0f".to_owned(),
         lines: vec![sale_line()],
     }
@@ -220,10 +221,11 @@ fn a_sale_is_stored_like_this() {
         mode_paiement: PaymentMode::Carte,
         paye: false,
         date_replaced: Some(minute(90)),
+        date_sent: Some("2025-10-28T13:00:00+01:00".to_owned()),
         lines: vec![SaleLine { article_code: None, alerts: vec![LOW], ..sale_line() }],
         ..sold()
     };
-    assert_snapshot!(shop(ShopEvent::SaleRecorded(replaced)), @r#"SaleRecorded 1 {"shop_id":2,"timezone":"Africa/Kinshasa","terminal":"0a1badae951f8473","terminal_name":"Caisse 1","numero_facture":"VENTE-2-20251028103000-0","number_generated":true,"mode_paiement":"CARTE","paye":false,"montant_total":"40000.00","sold_at":"2025-10-28T10:30:00Z","date_replaced":"2025-10-28T12:00:00Z","fingerprint":"000102030405060708090a0b0c0d0e0f","lines":[{"article_id":6,"article_nom":"Samsung S24","quantite":1,"prix_unitaire":"40000.00","sous_total":"40000.00","stock_before":20,"stock_after":19,"alerts":[{"kind":"low","threshold":5}]}]}"#);
+    assert_snapshot!(shop(ShopEvent::SaleRecorded(replaced)), @r#"SaleRecorded 1 {"shop_id":2,"timezone":"Africa/Kinshasa","terminal":"0a1badae951f8473","terminal_name":"Caisse 1","numero_facture":"VENTE-2-20251028103000-0","number_generated":true,"mode_paiement":"CARTE","paye":false,"montant_total":"40000.00","sold_at":"2025-10-28T10:30:00Z","date_replaced":"2025-10-28T12:00:00Z","date_sent":"2025-10-28T13:00:00+01:00","fingerprint":"000102030405060708090a0b0c0d0e0f","lines":[{"article_id":6,"article_nom":"Samsung S24","quantite":1,"prix_unitaire":"40000.00","sous_total":"40000.00","stock_before":20,"stock_after":19,"alerts":[{"kind":"low","threshold":5}]}]}"#);
 }
 
 #[test]

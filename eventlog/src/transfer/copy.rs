@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures::TryStreamExt as _;
 
 use super::filler::Filler;
-use crate::{Anchor, EventRef, Filter, ImportError, ImportRefusal, Log, Position, ReadError, RecordedEvent};
+use crate::{Anchor, Beyond, EventRef, Filter, ImportError, ImportRefusal, Log, Position, ReadError, RecordedEvent};
 
 /// Bytes of an event besides its data and metadata, about.
 const ENVELOPE_BYTES: u64 = 128;
@@ -39,16 +39,17 @@ pub enum CopyError {
     },
     /// The target holds more than the source.
     #[error(
-        "{target} goes on where {origin} ends, at position {at}: it is no earlier copy. Nothing was written; has the \
-         copy been served?"
+        "{target} goes on where {origin} ends, so it is no earlier copy. Nothing was written; has the copy been served, \
+         or {origin} restored?"
     )]
     Ahead {
         /// Where the source is.
         origin: String,
         /// Where the target is.
         target: String,
-        /// Where the source ends.
-        at: Position,
+        /// How far the target goes beyond the source.
+        #[source]
+        beyond: Beyond,
     },
     /// Somebody else has written to the target.
     #[error(
@@ -129,7 +130,8 @@ async fn common(source: &Log, target: &Log, until: Anchor) -> Result<Position, C
         return Err(CopyError::Foreign { origin, target: place, at });
     }
     if has.position > until.position {
-        return Err(CopyError::Ahead { origin, target: place, at });
+        let beyond = Beyond { position: has.position, head: until.position };
+        return Err(CopyError::Ahead { origin, target: place, beyond });
     }
     Ok(has.position)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use daybook_eventlog::Position;
 use daybook_projections::{
     ReadModels, library,
     reading::{
@@ -99,6 +100,8 @@ async fn of_shop(models: &ReadModels, shop: i64) -> Vec<String> {
 async fn of_ledger(models: &ReadModels, shop: i64) -> Vec<String> {
     let mut told = vec![
         format!("{:?}", ledger::stocks(models, shop, 1, 3).await.unwrap()),
+        format!("{:?}", ledger::stocks_up_to(models, shop, 1, 3, Position::new(60)).await.unwrap()),
+        format!("{:?}", ledger::stocks_occurred_by(models, shop, 1, 3, middle()).await.unwrap()),
         format!("{:?}", ledger::balances(models, shop, 200).await.unwrap()),
         format!("{:?}", ledger::balances(models, shop, 1 << 40).await.unwrap()),
         format!("{:?}", ledger::alerts(models, shop, (0, 0, ""), 1_000).await.unwrap()),
@@ -106,8 +109,10 @@ async fn of_ledger(models: &ReadModels, shop: i64) -> Vec<String> {
     ];
     for article in 1..=ARTICLES {
         told.push(format!("{:?}", ledger::stock(models, shop, article).await.unwrap()));
+        let occurred = ledger::stock_occurred_by(models, shop, article, middle()).await.unwrap();
+        let up_to = ledger::stock_up_to(models, shop, article, Position::new(40)).await.unwrap();
+        told.push(format!("{occurred:?} {up_to:?}"));
         for basis in [Basis::Occurred, Basis::Recorded] {
-            told.push(format!("{:?}", ledger::stock_as_of(models, shop, article, basis, middle()).await.unwrap()));
             let all = MovementFilter::default();
             let moved = ledger::movements(models, shop, article, basis, &all, 1_000).await.unwrap();
             told.push(format!("{moved:?}"));
@@ -123,7 +128,7 @@ async fn of_ledger(models: &ReadModels, shop: i64) -> Vec<String> {
 
 async fn of_sales(models: &ReadModels, shop: i64) -> Vec<String> {
     let all = Period::default();
-    let half = Period { from: Some(middle()), to: None };
+    let half = Period { from: Some(middle()), ..Period::default() };
     let page = sales::page(models, shop, all, None, 1_000).await.unwrap();
     let numbers: Vec<&str> = page.iter().map(|sale| sale.numero_facture.as_str()).collect();
     let below = page.get(3).map(|sale| (sale.sold_at.timestamp_micros(), sale.position));

@@ -228,6 +228,7 @@ impl Dice {
             montant_total: self.money(),
             sold_at: self.time(),
             date_replaced: None,
+            date_sent: None,
             fingerprint: self.text(),
             lines: (0..1 + self.below(3)).map(|_| self.sold()).collect(),
         }

@@ -62,12 +62,13 @@ impl<'a> Fields<'a> {
     /// The fields of a JSON object; anything else is 400 for the field `body`.
     pub fn from_json(body: &'a [u8]) -> Result<Self, Problem> {
         let object = object::parse(body).map_err(|message| Problem::bad_field("body", message))?;
-        let mut fields = Self::new(Input::Json(object.members), true);
+        let mut fields = Self::new(Input::Json(object.members));
         fields.repeated = object.repeated;
         Ok(fields)
     }
 
-    /// The parameters of a query, as in `uri.query().unwrap_or_default()`.
+    /// The parameters of a query, as in `uri.query().unwrap_or_default()`. As in a body, what nobody asked for is an
+    /// error.
     pub fn from_query(query: &'a str) -> Self {
         let mut parameters = HashMap::new();
         let mut repeated = Vec::new();
@@ -76,19 +77,14 @@ impl<'a> Fields<'a> {
                 repeated.push(name);
             }
         }
-        let mut fields = Self::new(Input::Query(parameters), false);
+        let mut fields = Self::new(Input::Query(parameters));
         fields.repeated = repeated;
         fields
     }
 
-    /// Lets members pass that nobody asked for: some clients send more than is needed.
+    /// Lets fields pass that nobody asked for: some clients send more than is needed.
     pub fn ignoring_unknown(self) -> Self {
         Self { unknown_is_an_error: false, ..self }
-    }
-
-    /// Refuses parameters that nobody asked for, as those of a body are.
-    pub fn refusing_unknown(self) -> Self {
-        Self { unknown_is_an_error: true, ..self }
     }
 
     /// A field that must be there and not be null.
@@ -189,8 +185,8 @@ impl<'a> Fields<'a> {
         self.errors
     }
 
-    fn new(input: Input<'a>, unknown_is_an_error: bool) -> Self {
-        Self { input, repeated: Vec::new(), errors: Vec::new(), unknown_is_an_error }
+    fn new(input: Input<'a>) -> Self {
+        Self { input, repeated: Vec::new(), errors: Vec::new(), unknown_is_an_error: true }
     }
 
     fn required_as<T: FieldValue>(

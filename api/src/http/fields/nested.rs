@@ -24,7 +24,10 @@ impl<'a> Fields<'a> {
             }
             match object::parse(item.get().as_bytes()) {
                 Ok(object) => {
-                    let mut fields = Fields::new(Input::Json(object.members), self.unknown_is_an_error);
+                    let mut fields = Fields {
+                        unknown_is_an_error: self.unknown_is_an_error,
+                        ..Fields::new(Input::Json(object.members))
+                    };
                     fields.repeated = object.repeated;
                     objects.push(read(&mut fields));
                     for error in fields.into_errors() {

@@ -132,8 +132,10 @@ fn unknown_members_may_be_let_pass_and_never_flood_the_answer() {
 }
 
 #[test]
-fn a_query_is_decoded_and_its_unknown_parameters_are_ignored() {
-    let mut fields = Fields::from_query("page=5&q=D%C3%BCne+2&zone=Europe%2FMoscow&utm=1&utm=2&flag=true");
+fn a_query_is_decoded_and_its_unknown_parameters_are_wrong_unless_they_are_let_pass() {
+    let query = "page=5&q=D%C3%BCne+2&zone=Europe%2FMoscow&utm=1&utm=2&flag=true";
+    assert_eq!(wrong_fields(Fields::from_query("utm=1&utm=2&b=")), ["b", "utm"]);
+    let mut fields = Fields::from_query(query).ignoring_unknown();
     assert_eq!(fields.integer("page", 1..=100), 5);
     assert_eq!(fields.optional_string("q", 0..=100).unwrap(), "Düne 2");
     assert_eq!(fields.required::<Tz>("zone"), Tz::Europe__Moscow);

@@ -7,8 +7,9 @@ pub mod reconcile;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::shop::{ArticleId, ShopId};
+use daybook_eventlog::Position;
 use daybook_projections::ReadModelsError;
 use daybook_projections::shop::ledger::{self, Basis};
 use daybook_projections::shop::register;
@@ -20,7 +21,7 @@ use crate::auth::{Caller, Role};
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
-use crate::http::unread::models_unread;
+use crate::http::unread::{log_unread, models_unread};
 use crate::http::{Problem, instant};
 
 const READERS: [Role; 3] = [Role::Auditor, Role::Staff, Role::Admin];
@@ -55,6 +56,24 @@ pub struct ListQuery {
     limit: Option<u32>,
 }
 
+/// The moment asked about.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query; `moment` reads it")]
+pub struct MomentQuery {
+    /// The stock at this moment instead of now.
+    as_of: Option<DateTime<Utc>>,
+    #[param(inline)]
+    basis: Option<BasisName>,
+}
+
+/// `as_of` and `basis` of a query.
+fn moment(fields: &mut Fields<'_>) -> Option<(DateTime<Utc>, Basis)> {
+    let as_of = fields.optional("as_of");
+    let basis = fields.optional::<BasisField>("basis").map_or(Basis::Recorded, |BasisField(basis)| basis);
+    as_of.map(|at| (at, basis))
+}
+
 /// A shop's stock.
 #[derive(Serialize, ToSchema)]
 pub struct Stocks {
@@ -73,18 +92,20 @@ pub struct StockItem {
     stock: i64,
     /// At or under the shop's threshold.
     low: bool,
-    /// Null when it never moved.
+    /// Null when it never moved; with `as_of` that of the last movement that counts, by the same basis.
     #[serde(with = "instant::option")]
     #[schema(required)]
     updated_at: Option<DateTime<Utc>>,
 }
 
-/// A shop's stock
+/// A shop's stock, now or at a moment
+///
+/// With `as_of` and `basis=occurred` a page may hold fewer articles than its limit: go on as long as there is a `next`.
 #[utoipa::path(
     get,
     path = "/api/v1/shops/{shop}/stock",
     tag = "Ledger",
-    params(("shop" = i64, Path), ListQuery),
+    params(("shop" = i64, Path), ListQuery, MomentQuery),
     responses((status = 200, description = "A page of articles", body = Stocks), ReadProblems, Forbidden)
 )]
 pub async fn stocks(
@@ -98,11 +119,25 @@ pub async fn stocks(
     let mut fields = Fields::from_query(&query);
     let after = fields.optional_integer("after", 0..=i64::MAX).unwrap_or(0);
     let limit = limit(&mut fields);
+    let moment = moment(&mut fields);
     fields.finish()?;
     app.caught_up(&[ledger::NAME, register::NAME], after_position).await?;
     let shop = shop(&app, shop_id).await?;
-    let mut rows = ledger::stocks(&app.models, shop_id, after, limit + 1).await.map_err(failed)?;
-    let next = cut(&mut rows, limit, |row| row.article_id.to_string());
+    let (rows, next) = match moment {
+        Some((at, Basis::Occurred)) => {
+            ledger::stocks_occurred_by(&app.models, shop_id, after, limit, at).await.map_err(failed)?
+        }
+        moment => {
+            let until = recorded_by(&app, moment.map(|(at, _)| at)).await?;
+            let rows = match until {
+                None => ledger::stocks(&app.models, shop_id, after, limit + 1).await,
+                Some(until) => ledger::stocks_up_to(&app.models, shop_id, after, limit + 1, until).await,
+            };
+            let mut rows = rows.map_err(failed)?;
+            let next = cut(&mut rows, limit, |row| row.article_id);
+            (rows, next)
+        }
+    };
     let item = |row: ledger::StockRow| StockItem {
         article_id: row.article_id,
         name: row.name,
@@ -110,18 +145,15 @@ pub async fn stocks(
         low: row.stock <= shop.low_stock_threshold,
         updated_at: row.updated_at,
     };
+    let next = next.map(|article: ArticleId| article.to_string());
     Ok(Json(Stocks { items: rows.into_iter().map(item).collect(), next }))
 }
 
-/// The moment asked about.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query; `stock` reads it")]
-pub struct StockQuery {
-    /// The stock at this moment instead of now.
-    as_of: Option<DateTime<Utc>>,
-    #[param(inline)]
-    basis: Option<BasisName>,
+/// Up to where the log had been recorded at a moment. Recorded times never go back, so that a position says it all.
+async fn recorded_by(app: &App, at: Option<DateTime<Utc>>) -> Result<Option<Position>, Problem> {
+    let Some(at) = at else { return Ok(None) };
+    let after = at.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(at);
+    app.log.last_before(after).await.map(Some).map_err(log_unread)
 }
 
 /// Which time counts: when the log took a movement, or when it happened.
@@ -149,7 +181,7 @@ pub struct Stock {
     get,
     path = "/api/v1/shops/{shop}/stock/{article}",
     tag = "Ledger",
-    params(("shop" = i64, Path), ("article" = i64, Path), StockQuery),
+    params(("shop" = i64, Path), ("article" = i64, Path), MomentQuery),
     responses((status = 200, description = "The stock", body = Stock), ReadProblems, Forbidden)
 )]
 pub async fn stock(
@@ -161,14 +193,16 @@ pub async fn stock(
 ) -> Result<Json<Stock>, Problem> {
     caller.must_be(&READERS)?;
     let mut fields = Fields::from_query(&query);
-    let as_of: Option<DateTime<Utc>> = fields.optional("as_of");
-    let basis = fields.optional::<BasisField>("basis").map_or(Basis::Recorded, |BasisField(basis)| basis);
+    let moment = moment(&mut fields);
     fields.finish()?;
     app.caught_up(&[ledger::NAME, register::NAME], after).await?;
     let article = article(&app, shop_id, article_id).await?;
-    let (stock, position) = match as_of {
-        None => ledger::stock(&app.models, shop_id, article_id).await,
-        Some(at) => ledger::stock_as_of(&app.models, shop_id, article_id, basis, at).await,
+    let (stock, position) = match moment {
+        Some((at, Basis::Occurred)) => ledger::stock_occurred_by(&app.models, shop_id, article_id, at).await,
+        moment => match recorded_by(&app, moment.map(|(at, _)| at)).await? {
+            None => ledger::stock(&app.models, shop_id, article_id).await,
+            Some(until) => ledger::stock_up_to(&app.models, shop_id, article_id, until).await,
+        },
     }
     .map_err(failed)?;
     Ok(Json(Stock { shop_id, article_id, name: article.name, stock, position }))
@@ -194,7 +228,7 @@ fn limit(fields: &mut Fields<'_>) -> u32 {
 }
 
 /// Leaves `limit` rows; where the next page begins, when there is one.
-fn cut<T>(rows: &mut Vec<T>, limit: u32, place: impl Fn(&T) -> String) -> Option<String> {
+fn cut<T, P>(rows: &mut Vec<T>, limit: u32, place: impl Fn(&T) -> P) -> Option<P> {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     rows.last().filter(|_| more).map(place)

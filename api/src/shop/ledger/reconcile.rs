@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
-use crate::http::read::After;
+use crate::http::read::{After, NoQuery};
 use crate::http::unread::log_unread;
 use crate::shop::terminal::stream;
 
@@ -57,6 +57,7 @@ pub async fn reconcile(
     Ids([shop_id]): Ids<1>,
     After(after): After,
     caller: Caller,
+    _: NoQuery,
 ) -> Result<Json<Reconciliation>, Problem> {
     caller.must_be(&READERS)?;
     app.caught_up(&[ledger::NAME, register::NAME], after).await?;

@@ -4,7 +4,7 @@ mod opening;
 mod sale;
 mod stock;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
 pub use opening::{ArticleAdded, ArticleChanged, ShopChanged, ShopOpened, TerminalChanged, TerminalRegistered};
@@ -121,7 +121,11 @@ impl DomainEvent for ShopEvent {
 
     fn remark(&self) -> Option<(&'static str, Value)> {
         match self {
-            Self::SaleRecorded(sale) if sale.date_replaced.is_some() => Some(("date_replaced", Value::Bool(true))),
+            Self::SaleRecorded(sale) => {
+                let sent = || sale.date_replaced.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+                let sent = sale.date_sent.clone().or_else(sent);
+                sent.map(|sent| ("date_replaced", Value::String(sent)))
+            }
             _ => None,
         }
     }

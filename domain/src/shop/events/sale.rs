@@ -33,9 +33,12 @@ pub struct SaleRecorded {
     /// When it happened at the till.
     #[serde(with = "crate::instant")]
     pub sold_at: DateTime<Utc>,
-    /// The till's own date, when it was too far in the future to be kept.
+    /// The till's own date, when it was too far in the future or in the past to be kept.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_instant")]
     pub date_replaced: Option<DateTime<Utc>>,
+    /// That date as it was sent; events of older builds do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date_sent: Option<String>,
     /// What tells a repetition from another sale with the same number: 32 hexadecimal digits.
     pub fingerprint: String,
     /// What was sold.

@@ -13,7 +13,8 @@ use daybook_domain::{
 };
 
 pub use self::queries::{
-    AlertRow, Basis, Movement, MovementFilter, StockRow, alerts, balances, movements, stock, stock_as_of, stocks,
+    AlertRow, Basis, Movement, MovementFilter, StockRow, alerts, balances, movements, stock, stock_occurred_by,
+    stock_up_to, stocks, stocks_occurred_by, stocks_up_to,
 };
 use crate::{
     Changes, Decoded, FoldError, Projection,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use daybook_eventlog::from_micros;
+use daybook_eventlog::{Position, from_micros};
 use uuid::Uuid;
 
 use crate::{ReadModels, ReadModelsError, models::StoredText};
@@ -165,23 +165,35 @@ pub async fn stock(models: &ReadModels, shop: i64, article: i64) -> Result<(i64,
     Ok(row.unwrap_or((0, 0)))
 }
 
-/// An article's stock at a moment, and the position of the last movement that counts in it: of what had been recorded
-/// by then, or of what had happened by then.
+/// An article's stock as it was once the log had come to `until`, and the position of its last movement up to there.
 ///
 /// # Errors
 /// [`ReadModelsError`]
-pub async fn stock_as_of(
+pub async fn stock_up_to(
     models: &ReadModels,
     shop: i64,
     article: i64,
-    basis: Basis,
+    until: Position,
+) -> Result<(i64, i64), ReadModelsError> {
+    let sql = "SELECT stock_after, position FROM stock_movements \
+               WHERE shop_id = $1 AND article_id = $2 AND position <= $3 ORDER BY position DESC, line DESC LIMIT 1";
+    let until = until.get().cast_signed();
+    let row: Option<(i64, i64)> = models.query(sql).bind(shop).bind(article).bind(until).fetch_optional().await?;
+    Ok(row.unwrap_or((0, 0)))
+}
+
+/// What an article's movements that had happened by `at` add up to, and the position of the last of them.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stock_occurred_by(
+    models: &ReadModels,
+    shop: i64,
+    article: i64,
     at: DateTime<Utc>,
 ) -> Result<(i64, i64), ReadModelsError> {
-    let time = basis.column();
-    let sql = format!(
-        "SELECT CAST(coalesce(sum(delta), 0) AS BIGINT), coalesce(max(position), 0) FROM stock_movements \
-         WHERE shop_id = $1 AND article_id = $2 AND {time} <= $3"
-    );
+    let sql = "SELECT CAST(coalesce(sum(delta), 0) AS BIGINT), coalesce(max(position), 0) FROM stock_movements \
+               WHERE shop_id = $1 AND article_id = $2 AND occurred_at <= $3";
     models.query(sql).bind(shop).bind(article).bind(at.timestamp_micros()).fetch_one().await
 }
 
@@ -198,6 +210,14 @@ pub struct StockRow {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
+type StockTuple = (i64, StoredText, i64, Option<i64>);
+
+impl From<StockTuple> for StockRow {
+    fn from((article_id, name, stock, updated_at): StockTuple) -> Self {
+        Self { article_id, name: name.0, stock, updated_at: updated_at.map(from_micros) }
+    }
+}
+
 /// A shop's articles after `after`, with their stock, by id.
 ///
 /// # Errors
@@ -206,15 +226,102 @@ pub async fn stocks(models: &ReadModels, shop: i64, after: i64, limit: u32) -> R
     let sql = "SELECT a.article_id, a.name, coalesce(s.stock, 0), s.updated_at FROM articles a \
                LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id \
                WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3";
-    let rows: Vec<(i64, StoredText, i64, Option<i64>)> =
-        models.query(sql).bind(shop).bind(after).bind(limit).fetch_all().await?;
-    let row = |(article_id, name, stock, updated_at): (i64, StoredText, i64, Option<i64>)| StockRow {
-        article_id,
-        name: name.0,
-        stock,
-        updated_at: updated_at.map(from_micros),
+    let rows: Vec<StockTuple> = models.query(sql).bind(shop).bind(after).bind(limit).fetch_all().await?;
+    Ok(rows.into_iter().map(StockRow::from).collect())
+}
+
+/// A shop's articles after `after`, with their stock as it was once the log had come to `until`, by id: one step in the
+/// movements for each article.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stocks_up_to(
+    models: &ReadModels,
+    shop: i64,
+    after: i64,
+    limit: u32,
+    until: Position,
+) -> Result<Vec<StockRow>, ReadModelsError> {
+    let last = "WHERE m.shop_id = $1 AND m.article_id = a.article_id AND m.position <= $4 \
+                ORDER BY m.position DESC, m.line DESC LIMIT 1";
+    let sql = format!(
+        "SELECT a.article_id, a.name, coalesce((SELECT m.stock_after FROM stock_movements m {last}), 0), \
+         (SELECT m.recorded_at FROM stock_movements m {last}) FROM articles a \
+         WHERE a.shop_id = $1 AND a.article_id > $2 ORDER BY a.article_id LIMIT $3"
+    );
+    let until = until.get().cast_signed();
+    let rows: Vec<StockTuple> = models.query(sql).bind(shop).bind(after).bind(limit).bind(until).fetch_all().await?;
+    Ok(rows.into_iter().map(StockRow::from).collect())
+}
+
+/// A shop's articles after `after`, at most `limit`, with what their movements that had happened by `at` add up to; and
+/// the article after which there are more. A page looks at [`MOVEMENTS_A_PAGE`] movements, or at those of one article,
+/// so it may be shorter than its limit.
+///
+/// # Errors
+/// [`ReadModelsError`]
+pub async fn stocks_occurred_by(
+    models: &ReadModels,
+    shop: i64,
+    after: i64,
+    limit: u32,
+    at: DateTime<Utc>,
+) -> Result<(Vec<StockRow>, Option<i64>), ReadModelsError> {
+    let sql =
+        "SELECT article_id, name FROM articles WHERE shop_id = $1 AND article_id > $2 ORDER BY article_id LIMIT $3";
+    let mut articles: Vec<(i64, StoredText)> =
+        models.query(sql).bind(shop).bind(after).bind(limit + 1).fetch_all().await?;
+    let mut more = articles.len() > limit as usize;
+    articles.truncate(limit as usize);
+    let Some((last, _)) = articles.last() else { return Ok((Vec::new(), None)) };
+    let sql = "SELECT article_id, count(*), CAST(sum(CASE WHEN occurred_at <= $5 THEN delta ELSE 0 END) AS BIGINT), \
+               max(CASE WHEN occurred_at <= $5 THEN occurred_at END) FROM \
+               (SELECT article_id, delta, occurred_at FROM stock_movements \
+               WHERE shop_id = $1 AND article_id > $2 AND article_id <= $3 ORDER BY article_id, position, line LIMIT $4) m \
+               GROUP BY article_id ORDER BY article_id";
+    let page = models.query(sql).bind(shop).bind(after).bind(*last).bind(MOVEMENTS_A_PAGE).bind(at.timestamp_micros());
+    let sums: Vec<(i64, i64, i64, Option<i64>)> = page.fetch_all().await?;
+    let looked_at: i64 = sums.iter().map(|(_, count, ..)| count).sum();
+    let mut sums: BTreeMap<i64, (i64, Option<i64>)> =
+        sums.into_iter().map(|(article, _, stock, at)| (article, (stock, at))).collect();
+    if looked_at == MOVEMENTS_A_PAGE
+        && let Some((cut, _)) = sums.pop_last()
+    {
+        // Perhaps not all of its movements were looked at: the next page begins with it, unless it is all there is.
+        match articles.partition_point(|(article, _)| *article < cut) {
+            0 => {
+                more |= articles.len() > 1;
+                articles.truncate(1);
+                sums.insert(cut, all_of(models, shop, cut, at).await?);
+            }
+            before => {
+                more = true;
+                articles.truncate(before);
+            }
+        }
+    }
+    let row = |(article_id, name): (i64, StoredText)| {
+        let (stock, at) = sums.get(&article_id).copied().unwrap_or((0, None));
+        StockRow { article_id, name: name.0, stock, updated_at: at.map(from_micros) }
     };
-    Ok(rows.into_iter().map(row).collect())
+    let rows: Vec<StockRow> = articles.into_iter().map(row).collect();
+    let next = rows.last().filter(|_| more).map(|row| row.article_id);
+    Ok((rows, next))
+}
+
+/// Movements that one page of stocks by the time of occurrence adds up, unless one article has more.
+const MOVEMENTS_A_PAGE: i64 = 100_000;
+
+/// What all movements of one article that had happened by `at` add up to, and when the last of them happened.
+async fn all_of(
+    models: &ReadModels,
+    shop: i64,
+    article: i64,
+    at: DateTime<Utc>,
+) -> Result<(i64, Option<i64>), ReadModelsError> {
+    let sql = "SELECT CAST(coalesce(sum(delta), 0) AS BIGINT), max(occurred_at) FROM stock_movements \
+               WHERE shop_id = $1 AND article_id = $2 AND occurred_at <= $3";
+    models.query(sql).bind(shop).bind(article).bind(at.timestamp_micros()).fetch_one().await
 }
 
 /// The balance of each of a shop's articles as the ledger has it up to `position`: the sum of the movements, and the

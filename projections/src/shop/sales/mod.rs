@@ -44,6 +44,7 @@ const SALES: Table = Table {
         Column::new("terminal"),
         Column::new("lignes"),
         Column::new("fingerprint"),
+        Column::new("date"),
     ],
 };
 
@@ -88,7 +89,7 @@ impl Projection for Sales {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -104,7 +105,7 @@ impl Projection for Sales {
     }
 
     fn fold(&self, events: &[Decoded]) -> Result<Changes, FoldError> {
-        let mut rows: BTreeMap<u64, [Value; 12]> = BTreeMap::new();
+        let mut rows: BTreeMap<u64, [Value; 13]> = BTreeMap::new();
         let mut cancelled: BTreeSet<u64> = BTreeSet::new();
         let mut sums = Sums::default();
         for decoded in events {
@@ -140,7 +141,7 @@ impl Projection for Sales {
     }
 }
 
-fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 12] {
+fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 13] {
     let lignes: Vec<Ligne> = sale.lines.iter().map(Ligne::from).collect();
     [
         Value::Int(decoded.position.get().cast_signed()),
@@ -156,6 +157,7 @@ fn row(decoded: &Decoded, sale: &SaleRecorded) -> [Value; 12] {
         // A list of plain structs always serialises.
         Value::Text(serde_json::to_string(&lignes).unwrap_or_default()),
         Value::Text(sale.fingerprint.clone()),
+        Value::Text(local_date(sale.timezone, sale.sold_at).to_string()),
     ]
 }
 

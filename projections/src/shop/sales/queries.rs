@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use daybook_domain::shop::{Money, PaymentMode};
 use daybook_eventlog::from_micros;
@@ -119,20 +119,38 @@ fn places(first: usize, count: usize) -> String {
     (first..first + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A stretch of time; open where there is no bound.
+/// Which sales: those between two moments, and those of the days between two; open where there is no bound. The day
+/// of a sale is the one that was recorded with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
     /// Not before.
     pub from: Option<DateTime<Utc>>,
     /// Before.
     pub to: Option<DateTime<Utc>>,
+    /// Not of an earlier day.
+    pub first_day: Option<NaiveDate>,
+    /// Not of a later day.
+    pub last_day: Option<NaiveDate>,
 }
 
+/// No zone's day begins or ends farther than that from the day in UTC.
+const ZONE_OFFSET_MAX: TimeDelta = TimeDelta::hours(24);
+
+/// `sold_at` not before and before, `date` not before and not after.
+type Bounds = (i64, i64, Option<String>, Option<String>);
+
 impl Period {
-    fn bounds(self) -> (i64, i64) {
+    /// Bounds of days bound the times as well, so that the index by time leads to them.
+    fn bounds(self) -> Bounds {
+        let begun = self.first_day.map(|day| day.and_time(NaiveTime::MIN).and_utc() - ZONE_OFFSET_MAX);
+        let over =
+            self.last_day.map(|day| day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1) + ZONE_OFFSET_MAX);
+        let micros = |at: DateTime<Utc>| at.timestamp_micros();
         (
-            self.from.map_or(i64::MIN, |from| from.timestamp_micros()),
-            self.to.map_or(i64::MAX, |to| to.timestamp_micros()),
+            self.from.max(begun).map_or(i64::MIN, micros),
+            [self.to, over].into_iter().flatten().min().map_or(i64::MAX, micros),
+            self.first_day.map(|day| day.to_string()),
+            self.last_day.map(|day| day.to_string()),
         )
     }
 }
@@ -149,13 +167,14 @@ pub async fn page(
     limit: u32,
 ) -> Result<Vec<Sale>, ReadModelsError> {
     let sql = format!(
-        "{SALE} WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND (sold_at, position) < ($4, $5) \
-         ORDER BY sold_at DESC, position DESC LIMIT $6"
+        "{SALE} WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND ($4 IS NULL OR date >= $4) \
+         AND ($5 IS NULL OR date <= $5) AND (sold_at, position) < ($6, $7) \
+         ORDER BY sold_at DESC, position DESC LIMIT $8"
     );
-    let (from, to) = period.bounds();
+    let (from, to, first, last) = period.bounds();
     let (sold_at, position) = below.unwrap_or((i64::MAX, i64::MAX));
-    let rows: Vec<SaleTuple> =
-        models.query(sql).bind(shop).bind(from).bind(to).bind(sold_at).bind(position).bind(limit).fetch_all().await?;
+    let page = models.query(sql).bind(shop).bind(from).bind(to).bind(first).bind(last);
+    let rows: Vec<SaleTuple> = page.bind(sold_at).bind(position).bind(limit).fetch_all().await?;
     rows.into_iter().map(sale_of).collect()
 }
 
@@ -190,9 +209,11 @@ pub fn decimal(hundredths: i64) -> String {
 /// [`ReadModelsError`]
 pub async fn turnover(models: &ReadModels, shop: i64, period: Period) -> Result<Turnover, ReadModelsError> {
     let sql = "SELECT count(*), CAST(coalesce(sum(montant_total), 0) AS BIGINT) FROM sales \
-               WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND paye = 1 AND annulee = 0";
-    let (from, to) = period.bounds();
-    let (nombre, montant) = models.query(sql).bind(shop).bind(from).bind(to).fetch_one().await?;
+               WHERE shop_id = $1 AND sold_at >= $2 AND sold_at < $3 AND ($4 IS NULL OR date >= $4) \
+               AND ($5 IS NULL OR date <= $5) AND paye = 1 AND annulee = 0";
+    let (from, to, first, last) = period.bounds();
+    let sums = models.query(sql).bind(shop).bind(from).bind(to).bind(first).bind(last);
+    let (nombre, montant) = sums.fetch_one().await?;
     Ok(Turnover { nombre, montant })
 }
 
