@@ -153,7 +153,8 @@ impl Names {
         for at in from_root {
             let line = code[..at].matches('\n').count() + 1;
             for path in branches(&code[at..]) {
-                let module = path.first().and_then(|first| self.modules.get(first).or_else(|| self.reexports.get(first)));
+                let module =
+                    path.first().and_then(|first| self.modules.get(first).or_else(|| self.reexports.get(first)));
                 used.extend(module.map(|module| (module.clone(), line)));
             }
         }

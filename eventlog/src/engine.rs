@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    Anchor, Append, AppendError, AppendOutcome, EventRef, ImportError, KeyLookup, Position, ReadError,
-    RecordedEvent, RequestKey, Scan, Snapshot, StreamId, StreamRead, Version,
+    Anchor, Append, AppendError, AppendOutcome, EventRef, ImportError, KeyLookup, Position, ReadError, RecordedEvent,
+    RequestKey, Scan, Snapshot, StreamId, StreamRead, Version,
     postgres::{PostgresEngine, ReadPool},
     queue::Queue,
     sqlite::{ReadConnection, SqliteEngine},

@@ -8,6 +8,7 @@
 mod anchor;
 mod append;
 mod checksum;
+pub mod database;
 mod engine;
 mod event;
 mod filter;
@@ -33,6 +34,7 @@ pub use self::{
         APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
         Remember, RequestKey, StoredAnswer, StreamAppend,
     },
+    database::is_away,
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,
     finding::{Damage, Finding},
@@ -40,7 +42,7 @@ pub use self::{
     line::{LineEncoder, LineError},
     log::Log,
     position::{ExpectedVersion, Position, Version},
-    postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
+    postgres::{Migrated, PostgresOptions, ServerError, migrate},
     read::{Direction, KeyLookup, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     repository::{Cause, Decided, ExecuteError, Executed, LockedStream, Repository},
     sqlite::{

@@ -8,10 +8,7 @@ use tokio::sync::watch;
 use crate::{
     Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, Filter, ImportError, KeyLookup, OpenError, Page,
     Position, PostgresOptions, READ_EVENTS_MAX, ReadError, RecordedEvent, RequestKey, Scan, ServerError, Snapshot,
-    StreamId, StreamRead, Version,
-    engine::Engine,
-    postgres::PostgresEngine,
-    sqlite::SqliteEngine,
+    StreamId, StreamRead, Version, engine::Engine, postgres::PostgresEngine, sqlite::SqliteEngine,
 };
 
 /// An append-only log. Cheap to clone; all clones are the same log.

@@ -24,8 +24,8 @@ use crate::{
     Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
     Version,
     append::{StoredAnswer, same_json},
-    read::KeyLookup,
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
+    read::KeyLookup,
 };
 
 /// Answers to repeated requests are kept at least this long.
