@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Log, PostgresOptions, ServerError, check_folder, is_away, migrate};
+use daybook_eventlog::{Log, PostgresOptions, ServerError, check_folder, database::Meaning, migrate};
 use daybook_projections::{PostgresModelsOptions, ReadModels, ReadModelsError};
 
 use crate::settings::Settings;
@@ -39,7 +39,7 @@ impl OpenFailure for ServerError {
 
 impl OpenFailure for ReadModelsError {
     fn is_away(&self) -> bool {
-        matches!(self, Self::Storage(error) if is_away(error))
+        matches!(self, Self::Storage(error) if Meaning::of_connecting(error).is_away())
     }
 }
 

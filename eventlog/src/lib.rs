@@ -8,6 +8,7 @@
 mod anchor;
 mod append;
 mod checksum;
+pub mod database;
 mod engine;
 mod event;
 mod filter;
@@ -34,6 +35,7 @@ pub use self::{
         APPEND_EVENTS_MAX, Answer, Append, AppendError, AppendOutcome, Appended, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
         Remember, RequestKey, StoredAnswer, StreamAppend,
     },
+    database::is_away,
     event::{EventRef, Metadata, NewEvent, RecordedEvent, from_micros},
     filter::Filter,
     finding::{Damage, Finding},
@@ -41,7 +43,7 @@ pub use self::{
     line::{LineEncoder, LineError},
     log::Log,
     position::{Beyond, ExpectedVersion, Position, Version, reached},
-    postgres::{Migrated, PostgresOptions, ServerError, escape_nul, is_away, migrate, unescape_nul},
+    postgres::{Migrated, PostgresOptions, ServerError, migrate},
     read::{Direction, KeyLookup, Page, READ_BYTES_MAX, READ_EVENTS_MAX, ReadError, Scan},
     repository::{
         Cause, DecideError, Decided, ExecuteError, Executed, LockedStream, LookUp, Render, Repository, settle,

@@ -1,10 +1,8 @@
 //! What a server's failures mean to a log.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::sync::Arc;
 
-use sqlx::postgres::PgDatabaseError;
-
-use crate::{AppendError, Position, ReadError};
+use crate::{AppendError, Position, ReadError, database::Meaning};
 
 /// Why the log on a server could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -85,110 +83,66 @@ impl ServerError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,
-            // A certificate that does not fit does not begin to.
-            Self::Database { source: sqlx::Error::Tls(_), .. } => false,
-            Self::Database { source: sqlx::Error::Io(error), .. } if error.kind() == ErrorKind::InvalidData => false,
-            Self::Database { source, .. } => matches!(failure_of(source), Failure::Lost | Failure::Busy),
+            Self::Database { source, .. } => Meaning::of_connecting(source).is_away(),
             _ => false,
         }
     }
 }
 
-/// What a failure of a statement means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The connection is gone: what the statement did is not known.
-    Lost,
-    /// The server said that it cannot now; nothing was done.
-    Busy,
-    /// No room on the server's disk; nothing was done.
-    Full,
-    /// Anything else; nothing was done.
-    Broken,
-}
-
 /// A statement that failed, or got no answer in time.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum StatementError {
-    #[error("the database failed")]
-    Database(#[source] Arc<sqlx::Error>),
-    #[error("the database gave no answer within {0} ms")]
-    NoAnswer(u128),
-}
+#[error("the database failed")]
+pub(super) struct StatementError(#[source] Arc<sqlx::Error>);
 
 impl From<sqlx::Error> for StatementError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
+        Self(Arc::new(error))
     }
 }
 
 impl StatementError {
-    pub(super) fn failure(&self) -> Failure {
-        let Self::Database(error) = self else { return Failure::Lost };
-        failure_of(error)
+    pub(super) fn meaning(&self) -> Meaning {
+        Meaning::of(&self.0)
     }
 
-    /// The statement would have written something that may stand only once.
-    pub(super) fn is_taken(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-    }
-
+    /// The connection is gone: what the statement did is not known.
     pub(super) fn is_lost(&self) -> bool {
-        self.failure() == Failure::Lost
+        self.meaning() == Meaning::Lost
     }
 
     pub(super) fn into_append(self) -> AppendError {
-        match self.failure() {
-            Failure::Lost | Failure::Busy => AppendError::Unavailable(Arc::new(self)),
-            Failure::Full => AppendError::StorageFull(Arc::new(self)),
-            Failure::Broken => AppendError::Storage(Arc::new(self)),
+        match self.meaning() {
+            Meaning::Lost | Meaning::Retry | Meaning::Busy => AppendError::Unavailable(Arc::new(self)),
+            Meaning::Full => AppendError::StorageFull(Arc::new(self)),
+            _ => AppendError::Storage(Arc::new(self)),
         }
     }
 
     pub(super) fn into_read(self) -> ReadError {
-        match self.failure() {
-            Failure::Lost | Failure::Busy => ReadError::Unavailable(Arc::new(self)),
-            Failure::Full | Failure::Broken => ReadError::Storage(Arc::new(self)),
+        match self.meaning() {
+            Meaning::Lost | Meaning::Retry | Meaning::Busy => ReadError::Unavailable(Arc::new(self)),
+            Meaning::Damaged => ReadError::Corrupt(self.0.to_string()),
+            _ => ReadError::Storage(Arc::new(self)),
         }
     }
 }
 
-/// Whether a PostgreSQL server that failed like this cannot be reached, or cannot answer now.
-#[must_use]
-pub fn is_away(error: &sqlx::Error) -> bool {
-    let is_of_server = match error {
-        sqlx::Error::Database(error) => error.try_downcast_ref::<PgDatabaseError>().is_some(),
-        _ => true,
-    };
-    is_of_server && matches!(failure_of(error), Failure::Lost | Failure::Busy)
-}
+#[cfg(test)]
+mod tests {
+    use std::io;
 
-fn failure_of(error: &sqlx::Error) -> Failure {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            Failure::Lost
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_come_makes_the_log_unavailable() {
+        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset] {
+            let error = StatementError::from(sqlx::Error::Io(io::Error::from(kind)));
+            assert!(error.is_lost());
+            assert!(matches!(error.clone().into_append(), AppendError::Unavailable(_)));
+            assert!(matches!(error.into_read(), ReadError::Unavailable(_)));
         }
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Failure::Busy,
-        sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or_default()),
-        _ => Failure::Broken,
-    }
-}
-
-/// By PostgreSQL's error codes.
-fn of_code(code: &str) -> Failure {
-    match code {
-        // The server ends the connection: shut down by an administrator, crash of another session, idle for too long.
-        "57P01" | "57P02" | "57P05" | "25P03" => Failure::Lost,
-        "53100" => Failure::Full,
-        // Starting or stopping, too many connections, out of memory or locks; a lock or a statement that took too long;
-        // a deadlock, a serialisation failure; a server that only reads (a standby that was not yet, or is no longer,
-        // the primary).
-        "57P03" | "55P03" | "57014" | "25006" => Failure::Busy,
-        _ => match code.get(..2) {
-            Some("08") => Failure::Lost,
-            Some("53" | "40") => Failure::Busy,
-            _ => Failure::Broken,
-        },
+        let broken = StatementError::from(sqlx::Error::RowNotFound);
+        assert!(matches!(broken.clone().into_append(), AppendError::Storage(_)));
+        assert!(matches!(broken.into_read(), ReadError::Storage(_)));
     }
 }

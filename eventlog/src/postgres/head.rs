@@ -11,9 +11,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use super::connection::{Connector, answered};
-use super::error::{Failure, StatementError};
-use crate::Position;
+use super::{connection::answered, error::StatementError};
+use crate::{Position, database::Connector};
 
 /// The channel on which a commit tells its last position; the schema's name goes before it.
 pub(super) const CHANNEL: &str = "_head";
@@ -82,7 +81,7 @@ async fn listen(head: &Head, connector: &Connector, schema: &str) -> Result<(), 
     let mut listener = answered(connector.patience, PgListener::connect_with(&pool)).await?;
     match answered(connector.patience, listener.listen(&format!("{schema}{CHANNEL}"))).await {
         // A database of another make, or a pool in between: asking now and then does as well, only later.
-        Err(error) if error.failure() == Failure::Broken => {
+        Err(error) if !error.meaning().may_pass() => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "this database takes no LISTEN: asking it for the log's head every {POLL_EVERY:?}"

@@ -11,7 +11,6 @@ mod head;
 mod options;
 mod reader;
 mod schema;
-mod text;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool, mpsc as channel};
@@ -23,13 +22,12 @@ use tokio::{
 };
 
 pub(crate) use self::reader::ReadPool;
-use self::{connection::Connector, head::Head, writer::Writer};
 pub use self::{
-    error::{ServerError, is_away},
+    error::ServerError,
     options::PostgresOptions,
     schema::{Migrated, migrate},
-    text::{escape_nul, unescape_nul},
 };
+use self::{head::Head, writer::Writer};
 use crate::{Position, ReadError, queue::Queue};
 
 /// Threads on which this engine reads and writes.
@@ -53,7 +51,7 @@ pub(crate) struct PostgresEngine {
 
 impl PostgresEngine {
     pub(crate) async fn connect(options: &PostgresOptions) -> Result<Self, ServerError> {
-        let connector = Connector::new(options)?;
+        let connector = connection::connector(options)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("log-postgres")
@@ -81,7 +79,7 @@ impl PostgresEngine {
         // Readers do not keep the head: it ends, and with it every subscription, when the log is closed.
         let weak: Weak<Head> = Arc::downgrade(&head);
         let readers = Arc::new(ReadPool::new(connector.clone(), options.readers_max, weak));
-        let place = connector.place().to_owned();
+        let place = connector.place.clone();
         let follower = handle.spawn(head::follow(head, connector, options.schema.clone())).abort_handle();
         Ok(Self {
             queue,

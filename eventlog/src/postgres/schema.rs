@@ -2,8 +2,8 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::{PostgresOptions, ServerError, connection::Connector};
-use crate::Position;
+use super::{PostgresOptions, ServerError, connection::connector};
+use crate::{Position, database::Connector};
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/log/0001_log.sql")];
@@ -26,9 +26,9 @@ pub struct Migrated {
 /// [`ServerError::NotMigrated`] when the options only allow a check and the log has another format than this build's;
 /// the others when there is no log to be reached.
 pub async fn migrate(options: &PostgresOptions) -> Result<Migrated, ServerError> {
-    let connector = Connector::new(options)?;
+    let connector = connector(options)?;
     let (found, _) = prepare(&connector, options).await?;
-    Ok(Migrated { place: connector.place().to_owned(), from: found, to: known() })
+    Ok(Migrated { place: connector.place, from: found, to: known() })
 }
 
 fn known() -> i32 {
@@ -38,7 +38,7 @@ fn known() -> i32 {
 /// Checks the log's format, and brings it to this build's when that is allowed. Several nodes may do so at once: one of
 /// them migrates, the others wait for it. Answers the format that was found, and the log's head.
 pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) -> Result<(i32, Position), ServerError> {
-    let place = || connector.place().to_owned();
+    let place = || connector.place.clone();
     // Migrating may wait for another node that migrates, and for large tables.
     let patience = connector.patience_for(usize::MAX);
     match tokio::time::timeout(patience, open(connector, options)).await {
@@ -48,7 +48,7 @@ pub(super) async fn prepare(connector: &Connector, options: &PostgresOptions) ->
 }
 
 async fn open(connector: &Connector, options: &PostgresOptions) -> Result<(i32, Position), ServerError> {
-    let place = || connector.place().to_owned();
+    let place = || connector.place.clone();
     let in_database = |source| ServerError::Database { place: place(), source };
     let mut connection = PgConnection::connect_with(&connector.options("start")).await.map_err(in_database)?;
     let encoding: String = setting(&mut connection, "server_encoding").await.map_err(in_database)?;

@@ -39,12 +39,13 @@ use self::{
     upkeep::Purge,
 };
 use super::{
-    connection::{Connector, answered},
-    error::{Failure, StatementError},
+    connection::{answered, connect_to_write},
+    error::StatementError,
     head::Head,
 };
 use crate::{
     AppendError,
+    database::{Connector, Meaning},
     queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job},
 };
 
@@ -173,7 +174,7 @@ impl Writer {
         self.connection = None;
         let pause = self.rest.map_or(RETRY_FIRST, |(_, pause)| (pause * 2).min(RETRY_MAX));
         self.rest = Some((Instant::now() + pause, pause));
-        let may_pass = is_patient && matches!(error.failure(), Failure::Lost | Failure::Busy);
+        let may_pass = is_patient && error.meaning().is_away();
         if may_pass {
             tracing::debug!(error = error as &dyn std::error::Error, "a write to the log is tried again");
         } else {
@@ -227,7 +228,7 @@ impl Writer {
     async fn take_connection(&mut self) -> Result<PgConnection, StatementError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => self.connector.connect_to_write().await,
+            None => connect_to_write(&self.connector).await,
         }
     }
 
@@ -254,7 +255,7 @@ impl Writer {
                 self.memory = None;
                 Ok(None)
             }
-            Err(error) if error.is_taken() => Ok(None),
+            Err(error) if error.meaning() == Meaning::Taken => Ok(None),
             // The statement commits by itself.
             Err(error) => Err(in_doubt(error, plan)),
         }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use daybook_eventlog::ReadError;
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use daybook_eventlog::{ReadError, database::Meaning};
+use sqlx::{error::DatabaseError, sqlite::SqliteError};
 
 /// Why the read models could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +75,9 @@ impl ReadModelsError {
     /// again would not help otherwise.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Storage(sqlx::Error::Database(error)) => may_pass_in_database(&**error),
-            Self::Storage(
-                sqlx::Error::Encode(_)
-                | sqlx::Error::Decode(_)
-                | sqlx::Error::ColumnDecode { .. }
-                | sqlx::Error::TypeNotFound { .. },
-            )
-            | Self::Corrupt(_)
+            Self::Storage(error) => may_pass(error),
+            Self::Folder { .. } | Self::Log(_) => true,
+            Self::Corrupt(_)
             | Self::Row(_)
             | Self::Options(_)
             | Self::Missing(_)
@@ -90,56 +85,58 @@ impl ReadModelsError {
             | Self::Rebuilding(_)
             | Self::Fenced(_)
             | Self::TooNew { .. } => false,
-            Self::Storage(_) | Self::Folder { .. } | Self::Log(_) => true,
         }
     }
 }
 
-fn may_pass_in_database(error: &dyn DatabaseError) -> bool {
+fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) if error.try_downcast_ref::<SqliteError>().is_some() => may_pass_in_file(&**error),
+        error => Meaning::of(error).may_pass(),
+    }
+}
+
+fn may_pass_in_file(error: &dyn DatabaseError) -> bool {
     /// SQLite's primary result codes BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL.
     const OF_THE_MOMENT: [i32; 8] = [5, 6, 7, 9, 10, 13, 14, 15];
-    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-        return may_pass_on_server(error.code());
-    }
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
     code.is_none_or(|code| OF_THE_MOMENT.contains(&(code & 0xff)))
 }
 
-/// By SQLSTATE: the connection (08), a rollback that has nothing to do with what was written (40), resources (53),
-/// somebody's intervention (57), the operating system (58); a lock that was not free, a server that only reads for now,
-/// because another one takes over from it, a transaction that took too long.
-fn may_pass_on_server(code: &str) -> bool {
-    const CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
-    const CODES: [&str; 5] = ["55P03", "55006", "25006", "25P03", "25P04"];
-    code.get(..2).is_some_and(|class| CLASSES.contains(&class)) || CODES.contains(&code)
-}
-
-/// Whether a read that failed like this can be put again to another connection: this one is lost, its prepared
+/// Whether a read that failed like this can be asked again on another connection: this one is lost, its prepared
 /// statement is of tables that are no more, or another transaction had to go first.
 pub(super) fn is_worth_asking_again(error: &sqlx::Error) -> bool {
     match error {
-        // One that was waited for in vain has taken all the time there is.
+        // An answer that did not come has taken all the time there is.
         sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
-        sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(error) => error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
-            matches!(error.code(), "57P01" | "57P02" | "57P03" | "57P05" | "0A000" | "40001" | "40P01")
-                || error.code().starts_with("08")
-        }),
-        _ => false,
+        error => matches!(Meaning::of(error), Meaning::Lost | Meaning::Retry | Meaning::Stale),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::may_pass_on_server;
+    use std::io;
+
+    use super::*;
+
+    fn io_error(kind: io::ErrorKind) -> sqlx::Error {
+        sqlx::Error::Io(io::Error::from(kind))
+    }
 
     #[test]
-    fn what_the_server_cannot_do_now_may_pass_and_what_it_refuses_may_not() {
-        for passing in ["08006", "40P01", "53100", "53300", "57P01", "57P03", "57014", "55P03", "25006"] {
-            assert!(may_pass_on_server(passing), "{passing}");
+    fn what_the_server_cannot_do_now_may_pass_and_what_is_wrong_may_not() {
+        for passing in [io_error(io::ErrorKind::ConnectionReset), sqlx::Error::PoolTimedOut] {
+            assert!(ReadModelsError::from(passing).may_pass());
         }
-        for refusal in ["22003", "22021", "23502", "23505", "42P01", "42703", "42804", "XX001", ""] {
-            assert!(!may_pass_on_server(refusal), "{refusal}");
+        for wrong in [sqlx::Error::RowNotFound, sqlx::Error::ColumnNotFound("total".to_owned())] {
+            assert!(!ReadModelsError::from(wrong).may_pass());
         }
+    }
+
+    #[test]
+    fn a_query_is_asked_again_on_another_connection_unless_all_its_time_is_used_up() {
+        assert!(is_worth_asking_again(&io_error(io::ErrorKind::ConnectionReset)));
+        assert!(!is_worth_asking_again(&io_error(io::ErrorKind::TimedOut)));
+        assert!(!is_worth_asking_again(&sqlx::Error::PoolTimedOut));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use daybook_eventlog::escape_nul;
+use daybook_eventlog::database::{escape_nul, late};
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, Type,
     postgres::{PgArguments, PgRow},
@@ -14,11 +14,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{
-    ReadModels, ReadModelsError, Reading,
-    error::is_worth_asking_again,
-    postgres::{QUERY_MAX, late},
-};
+use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, postgres::QUERY_MAX};
 
 /// How often a server is asked, when it is the connection that fails.
 const TRIES_MAX: usize = 3;

@@ -1,6 +1,6 @@
 //! Texts of read models, which may have a NUL character in them.
 
-use daybook_eventlog::unescape_nul;
+use daybook_eventlog::database::unescape_nul;
 use sqlx::{
     Decode, Postgres, Sqlite, Type,
     error::BoxDynError,

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use daybook_eventlog::escape_nul;
+use daybook_eventlog::database::escape_nul;
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 

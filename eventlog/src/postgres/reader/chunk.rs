@@ -4,14 +4,14 @@ use std::{ops::ControlFlow, sync::atomic::Ordering};
 
 use futures::TryStreamExt;
 use sqlx::PgConnection;
-use tokio::time::timeout;
 
 use super::{
+    super::connection::answered,
     copy::{COLUMNS, Row},
     names::NamesOf,
     pool::{Lease, ReadPool, Trouble},
 };
-use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError, postgres::error::StatementError};
+use crate::{Direction, EventRef, Position, READ_BYTES_MAX, ReadError};
 
 /// Rows of a piece, while what an event weighs is not known, and at most.
 pub(super) const ROWS_FIRST: usize = 2_048;
@@ -107,8 +107,7 @@ impl ReadPool {
         copy: &str,
     ) -> Result<(Vec<Row>, NamesOf, Option<PgConnection>), Trouble> {
         let patience = self.connector.patience_for(BYTES_MAX);
-        let fetched = timeout(patience, fetch_rows(connection, copy)).await;
-        let (rows, cut_off) = fetched.map_err(|_| StatementError::NoAnswer(patience.as_millis()))??;
+        let (rows, cut_off) = answered(patience, fetch_rows(connection, copy)).await?;
         let mut other = if cut_off { Some(self.connector.connect("reader").await?) } else { None };
         let names = self.names.of(&rows, other.as_mut().unwrap_or(connection), &self.connector).await?;
         Ok((rows, names, other))

@@ -9,11 +9,12 @@ use sqlx::{
 };
 
 use super::{
-    super::{connection::rows, error::StatementError, text},
+    super::{connection::rows, error::StatementError},
     pool::{Lease, ReadPool, Trouble},
 };
 use crate::{
     Anchor, Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
+    database::{escape_nul, late, of_name},
 };
 
 /// Positions of a stream rise with its versions: halves the versions until the first one above $2 is left.
@@ -54,7 +55,7 @@ impl ReadPool {
         let (came, patience) = (Instant::now(), self.connector.patience);
         let mut last = match tokio::time::timeout(patience, self.last_head.lock()).await {
             Ok(last) => last,
-            Err(_) => return Err(StatementError::NoAnswer(patience.as_millis()).into_read()),
+            Err(_) => return Err(StatementError::from(late(patience)).into_read()),
         };
         if let Some((asked, head)) = &*last
             && *asked >= came
@@ -114,8 +115,7 @@ impl ReadPool {
     pub(crate) async fn stream_head(&self, stream: &StreamId) -> Result<Option<Version>, ReadError> {
         let sql = "SELECT version + 1 FROM events WHERE stream_id = (SELECT stream_id FROM streams WHERE name = $1)
                    ORDER BY version DESC LIMIT 1";
-        let next =
-            self.ask(|| sqlx::query(sql).bind(text::of_name(stream.as_str())), |row| row.try_get::<i64, _>(0)).await?;
+        let next = self.ask(|| sqlx::query(sql).bind(of_name(stream.as_str())), |row| row.try_get::<i64, _>(0)).await?;
         Ok(next.map(i64::cast_unsigned))
     }
 
@@ -127,7 +127,7 @@ impl ReadPool {
             let next = row.try_get::<i64, _>(1)?.cast_unsigned();
             Ok(Snapshot { stream: stream.clone(), shape: row.try_get(0)?, next, state: row.try_get(2)? })
         };
-        self.ask(|| sqlx::query(sql).bind(text::of_name(stream.as_str())), read).await
+        self.ask(|| sqlx::query(sql).bind(of_name(stream.as_str())), read).await
     }
 
     /// The answer kept for a request, unless its body was another one.
@@ -141,7 +141,7 @@ impl ReadPool {
             Ok((row.try_get::<Vec<u8>, _>(0)?, stored))
         };
         let bound = |query: Query<'static, Postgres, PgArguments>| {
-            [caller, route, key].into_iter().fold(query, |query, text| query.bind(text::escape_nul(text).into_owned()))
+            [caller, route, key].into_iter().fold(query, |query, text| query.bind(escape_nul(text).into_owned()))
         };
         let found = self.ask(|| bound(sqlx::query(sql)), read).await?;
         Ok(match found {

@@ -9,13 +9,12 @@ use std::{
 use quick_cache::sync::Cache;
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{
-    connection::{Connector, rows},
-    error::StatementError,
-    text,
-};
+use super::super::{connection::rows, error::StatementError};
 use super::copy::Row;
-use crate::{Filter, Position, StreamId};
+use crate::{
+    Filter, Position, StreamId,
+    database::{Connector, of_name},
+};
 
 /// Streams kept in memory, by their numbers and by their names.
 const STREAMS_MAX: usize = 65_536;
@@ -105,7 +104,7 @@ impl Names {
         if let Some(id) = self.by_name.get(stream) {
             return Ok(Some(id));
         }
-        let query = sqlx::query("SELECT stream_id FROM streams WHERE name = $1").bind(text::of_name(stream.as_str()));
+        let query = sqlx::query("SELECT stream_id FROM streams WHERE name = $1").bind(of_name(stream.as_str()));
         let found = rows(connection, connector.patience, query).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let id = row.try_get(0)?;

@@ -9,11 +9,11 @@ use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    super::{connection::Connector, error::StatementError, head::Head},
+    super::{error::StatementError, head::Head},
     chunk::ROWS_FIRST,
     names::Names,
 };
-use crate::{Position, ReadError};
+use crate::{Position, ReadError, database::Connector};
 
 /// The connections, and what they know together.
 pub(crate) struct ReadPool {
@@ -138,7 +138,8 @@ impl Lease<'_> {
         }
         if self.connection.is_none() {
             self.is_fresh = true;
-            self.connection = Some(self.pool.connector.connect("reader").await.map_err(StatementError::into_read)?);
+            let connected = self.pool.connector.connect("reader").await;
+            self.connection = Some(connected.map_err(|error| StatementError::from(error).into_read())?);
         }
         self.connection.as_mut().ok_or(ReadError::Closed)
     }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    super::error::{Failure, StatementError},
+    super::error::StatementError,
     plan::{Outcome, Plan},
 };
 use crate::Position;
@@ -35,10 +35,7 @@ impl From<StatementError> for Failed {
 
 /// A failure to hear of a commit's end. What the server refused in so many words did not come to be.
 pub(super) fn in_doubt(error: StatementError, plan: Plan<'_>) -> Failed {
-    let doubt = (error.failure() == Failure::Lost).then(|| Doubt {
-        first: plan.rows.first_event(),
-        outcomes: plan.outcomes,
-        head: plan.head.to,
-    });
+    let doubt =
+        error.is_lost().then(|| Doubt { first: plan.rows.first_event(), outcomes: plan.outcomes, head: plan.head.to });
     Failed { error, doubt }
 }

@@ -9,14 +9,13 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    super::{
-        connection::{Connector, rows},
-        error::StatementError,
-        text::escape_nul,
-    },
+    super::{connection::rows, error::StatementError},
     group::Waiting,
 };
-use crate::{Answer, Position, RequestKey, StoredAnswer, StreamAppend, Version};
+use crate::{
+    Answer, Position, RequestKey, StoredAnswer, StreamAppend, Version,
+    database::{Connector, escape_nul},
+};
 
 /// $1 names of streams; $2, $3 first and last of runs of event ids; $4, $5 categories and types of events; $6, $7, $8
 /// callers, routes and keys of requests. One row, whatever is found.

@@ -6,10 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    super::{
-        connection::answered,
-        error::{Failure, StatementError},
-    },
+    super::{connection::answered, error::StatementError},
     Writer,
     facts::{Facts, Question},
     plan::plan_import,
@@ -96,7 +93,7 @@ impl Writer {
             return Err(sqlx::Error::Protocol("the head moved under its lock".to_owned()).into());
         }
         if let Err(error) = answered(patience, sqlx::raw_sql("COMMIT").execute(&mut *connection)).await {
-            *in_doubt |= error.failure() == Failure::Lost;
+            *in_doubt |= error.is_lost();
             return Err(error);
         }
         // What was remembered is of an older head.

@@ -4,12 +4,14 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::super::{
-    connection::{Connector, answered, rows},
+    connection::{answered, rows},
     error::StatementError,
     head::CHANNEL,
-    text::escape_nul,
 };
-use crate::{NewEvent, Position, RequestKey, StoredAnswer};
+use crate::{
+    NewEvent, Position, RequestKey, StoredAnswer,
+    database::{Connector, escape_nul},
+};
 
 /// Bytes of events of one statement; PostgreSQL takes a gigabyte at most.
 const STATEMENT_BYTES_MAX: usize = 64 << 20;

@@ -1,6 +1,6 @@
 //! Which copies there are, and where their tables stand.
 
-use daybook_eventlog::{Position, escape_nul};
+use daybook_eventlog::{Position, database::escape_nul};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 

@@ -5,13 +5,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use daybook_eventlog::escape_nul;
+use daybook_eventlog::database::{Connector, escape_nul, within};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Connector, ReadModelsError,
+    ReadModelsError,
     catalog::{CopyState, Entry, schema_of},
-    patience::{CHANGE_MAX, within},
+    patience::CHANGE_MAX,
 };
 use crate::{
     Projection,

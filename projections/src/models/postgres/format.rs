@@ -1,8 +1,9 @@
 //! Whether the schema holds a catalog, of which format, and bringing it to this build's.
 
+use daybook_eventlog::database::Connector;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Connector, ReadModelsError, catalog::Change};
+use super::{ReadModelsError, catalog::Change};
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../../migrations/postgres/read_models/0001_catalog.sql")];

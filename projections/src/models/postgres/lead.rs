@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use daybook_eventlog::database::{Connector, within};
 use sqlx::{Connection, PgConnection};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
 
-use super::{
-    Connector, ReadModelsError,
-    patience::{LOOK_MAX, within},
-};
+use super::{ReadModelsError, patience::LOOK_MAX};
 
 /// How often the connection that holds the lock is tried.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -22,22 +22,19 @@ use std::{
     time::Duration,
 };
 
-use daybook_eventlog::Log;
+use daybook_eventlog::{
+    Log,
+    database::{Connector, within},
+};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 pub use self::options::PostgresModelsOptions;
 use self::{
     catalog::{Change, CopyState, Entry, schema_of},
-    options::Connector,
-    patience::{CHANGE_MAX, within},
+    patience::CHANGE_MAX,
 };
-pub(crate) use self::{
-    copy::PostgresCopy,
-    lead::Leadership,
-    patience::{QUERY_MAX, late},
-    rows::CopyPositions,
-};
+pub(crate) use self::{copy::PostgresCopy, lead::Leadership, patience::QUERY_MAX, rows::CopyPositions};
 use super::{CopyId, ReadModelsError, Source};
 use crate::Projection;
 
@@ -65,9 +62,9 @@ struct Server {
 
 impl PostgresModels {
     pub(crate) async fn connect(options: &PostgresModelsOptions) -> Result<Self, ReadModelsError> {
-        let connector = Connector::new(options)?;
+        let connector = options::connector(options)?;
         format::prepare(&connector, options.make).await?;
-        let pool = connector.pool();
+        let pool = options::pool(&connector, options.readers_max);
         Ok(Self(Arc::new(Server { connector, pool, take_overs: AtomicU32::new(0) })))
     }
 

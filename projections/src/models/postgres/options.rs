@@ -2,10 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use daybook_eventlog::database::{AddressError, Connector};
+use sqlx::{Connection, PgPool, postgres::PgPoolOptions};
 
 use super::ReadModelsError;
 
@@ -16,6 +14,8 @@ const READERS_MAX: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest name that PostgreSQL keeps, less what the name of a projection may take.
 const SCHEMA_BYTES_MAX: usize = 24;
+/// How long a statement waits for a lock: a take-over may hold a table for a moment.
+const LOCK_MAX: &str = "5s";
 /// The longest query; a little shorter than it is waited for.
 const READ_MAX: &str = "10s";
 /// A connection that was not used for so long is tried before it is used again.
@@ -60,90 +60,33 @@ impl fmt::Debug for PostgresModelsOptions {
     }
 }
 
-/// How connections are made.
-#[derive(Clone)]
-pub(super) struct Connector {
-    options: PgConnectOptions,
-    pub(super) schema: String,
-    pub(super) patience: Duration,
-    readers_max: u32,
-    pub(super) place: String,
+/// How the read models' connections are made.
+pub(super) fn connector(options: &PostgresModelsOptions) -> Result<Connector, ReadModelsError> {
+    let schema = (&*options.schema, SCHEMA_BYTES_MAX);
+    let connector = Connector::new("daybook models", &options.url, schema, options.patience)?;
+    Ok(connector.with_settings([("lock_timeout", LOCK_MAX)]))
 }
 
-impl Connector {
-    pub(super) fn new(options: &PostgresModelsOptions) -> Result<Self, ReadModelsError> {
-        let PostgresModelsOptions { url, schema, readers_max, patience, .. } = options;
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let is_name = (1..=SCHEMA_BYTES_MAX).contains(&schema.len()) && schema.bytes().all(is_plain);
-        if !is_name || schema.starts_with("pg_") {
-            return Err(ReadModelsError::Options(format!(
-                "a schema's name has 1 to {SCHEMA_BYTES_MAX} lower-case letters, digits and '_', and does not begin \
-                 with pg_, unlike {schema:?}"
-            )));
-        }
-        // The error of a url names its parts, but not the password.
-        let url: PgConnectOptions =
-            url.parse().map_err(|error: sqlx::Error| ReadModelsError::Options(error.to_string()))?;
-        let database = url.get_database().unwrap_or_else(|| url.get_username()).to_owned();
-        let place = format!("postgres://{}:{}/{database}, schema {schema}", url.get_host(), url.get_port());
-        let settings = [
-            ("search_path", schema.as_str()),
-            ("default_transaction_isolation", "read committed"),
-            ("statement_timeout", "60s"),
-            // A node that hangs or has lost its network keeps no lock for ever.
-            ("idle_in_transaction_session_timeout", "10s"),
-            ("lock_timeout", "5s"),
-            ("client_connection_check_interval", "2s"),
-            ("tcp_keepalives_idle", "5"),
-            ("tcp_keepalives_interval", "2"),
-            ("tcp_keepalives_count", "3"),
-            ("standard_conforming_strings", "on"),
-            ("jit", "off"),
-        ];
-        let options = url.options(settings).disable_statement_logging();
-        let (schema, patience, readers_max) = (schema.clone(), *patience, (*readers_max).max(1));
-        Ok(Self { options, schema, patience, readers_max, place })
+impl From<AddressError> for ReadModelsError {
+    fn from(error: AddressError) -> Self {
+        Self::Options(error.to_string())
     }
+}
 
-    /// `what`: what the connection is for, as an administrator sees it.
-    fn options(&self, what: &str) -> PgConnectOptions {
-        self.options.clone().application_name(&format!("daybook models {what}"))
-    }
-
-    /// A connection of its own, bound to nobody's pool and to the runtime that asks.
-    pub(super) async fn connect(&self, what: &str) -> Result<PgConnection, sqlx::Error> {
-        self.connect_with(what, []).await
-    }
-
-    pub(super) async fn connect_with<const N: usize>(
-        &self,
-        what: &str,
-        settings: [(&str, &str); N],
-    ) -> Result<PgConnection, sqlx::Error> {
-        let options = self.options(what).options(settings);
-        tokio::time::timeout(self.patience, PgConnection::connect_with(&options)).await.unwrap_or_else(|_| {
-            let seconds = self.patience.as_secs_f32();
-            let text = format!("no connection to the server within {seconds} s");
-            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
-        })
-    }
-
-    /// Connections for queries.
-    pub(super) fn pool(&self) -> PgPool {
-        PgPoolOptions::new()
-            .max_connections(self.readers_max)
-            .acquire_timeout(self.patience)
-            .test_before_acquire(false)
-            .before_acquire(|connection, usage| {
-                Box::pin(async move {
-                    if usage.idle_for > IDLE_MAX {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+/// At most `readers_max` connections for queries.
+pub(super) fn pool(connector: &Connector, readers_max: u32) -> PgPool {
+    let options = connector.options("reader").options([("statement_timeout", READ_MAX)]);
+    PgPoolOptions::new()
+        .max_connections(readers_max.max(1))
+        .acquire_timeout(connector.patience)
+        .test_before_acquire(false)
+        .before_acquire(|connection, usage| {
+            Box::pin(async move {
+                if usage.idle_for > IDLE_MAX {
+                    connection.ping().await?;
+                }
+                Ok(true)
             })
-            .connect_lazy_with(
-                self.options("reader").options([("statement_timeout", READ_MAX)]).statement_cache_capacity(256),
-            )
-    }
+        })
+        .connect_lazy_with(options.statement_cache_capacity(256))
 }

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use daybook_eventlog::Position;
+use daybook_eventlog::{
+    Position,
+    database::{Meaning, late, within},
+};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     PostgresModels,
     catalog::{CopyState, Entry},
-    patience::{LOOK_MAX, late, within},
+    patience::LOOK_MAX,
 };
 use crate::{
     Projection, ReadModelsError,
@@ -103,7 +106,7 @@ impl PostgresModels {
         match sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut connection).await {
             Ok(_) => {}
             // There are no such tables yet.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Ok(None),
+            Err(error) if Meaning::of(&error) == Meaning::Missing => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         let entries = Entry::all(&mut connection, schema, Some(projection.name())).await?;

@@ -1,12 +1,12 @@
-//! Texts that have a NUL character in them, which PostgreSQL has no room for.
+//! Texts with a NUL character, which PostgreSQL cannot store.
 //!
-//! There they are written with an escape that begins with the last character of all, and read back as they were.
+//! They are stored with an escape that begins with the last character of Unicode, and read back unchanged.
 
 use std::borrow::Cow;
 
 const ESCAPE: char = '\u{10ffff}';
 
-/// What is stored for `text`: two texts that differ stay two.
+/// What is stored for `text`. Different texts are stored differently.
 #[must_use]
 pub fn escape_nul(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
@@ -36,8 +36,8 @@ pub fn unescape_nul(stored: String) -> String {
     std::iter::from_fn(next).collect()
 }
 
-/// A name to look for. No name that is written has a NUL: what has one is no name, and finds nothing.
-pub(super) fn of_name(name: &str) -> Option<&str> {
+/// A name to look for. No stored name has a NUL, so a name with one finds nothing.
+pub(crate) fn of_name(name: &str) -> Option<&str> {
     (!name.contains('\0')).then_some(name)
 }
 
