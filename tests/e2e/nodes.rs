@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::support::database::Database;
-use crate::support::till::{PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
+use crate::support::till::{HISTORY, PHONE, SYNC, at_till, codes, sale, sync, usual_shop};
 use crate::support::{Caller, PATIENCE, Place, Server, eventually};
 
 /// Nodes that are ready, or nothing where there is no PostgreSQL.
@@ -224,4 +224,34 @@ async fn leader(nodes: &[Server]) -> Option<usize> {
     }
     assert!(leading.len() < 2, "{leading:?} lead at the same time");
     leading.first().copied()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_changed_on_one_node_is_changed_on_the_others() {
+    let Some((_place, nodes)) = three().await else { return };
+    let (shop, _) = usual_shop(&nodes[0]).await;
+    for round in 0..10 {
+        let (changing, other) = (&nodes[round % 3], &nodes[(round + 1) % 3]);
+        let shop = shop.on(changing);
+        let serial = format!("till-{round}");
+        let register = async |key: &str| {
+            let terminal = json!({ "serial": serial, "name": "Caisse", "key": key });
+            shop.admin.post(&shop.path("terminals"), &terminal).await.expect(201);
+        };
+        let deactivate = async || {
+            shop.admin.put(&shop.path(&format!("terminals/{serial}")), &json!({ "active": false })).await.expect(200)
+        };
+        register("la-premiere-clef").await;
+        let till = at_till(other, &serial).with("x-device-key", "la-premiere-clef");
+        sync(&till, &[sale(&format!("V-{round}"), PHONE, 1)]).await;
+        deactivate().await;
+        let late = json!([sale(&format!("L-{round}"), PHONE, 1)]);
+        assert_eq!(till.post(SYNC, &late).await.expect(404)["code"], "TERMINAL_NOT_FOUND");
+        eventually("the other node has heard of it", async || (till.get(HISTORY).await.status == 404).then_some(()))
+            .await;
+        register("la-seconde-clef").await;
+        assert_eq!(till.post(SYNC, &late).await.expect(401)["code"], "INVALID_KEY");
+        at_till(other, &serial).with("x-device-key", "la-seconde-clef").get(HISTORY).await.expect(200);
+    }
+    assert_eq!(shop.stock(PHONE).await, 90);
 }

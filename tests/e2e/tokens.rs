@@ -1,5 +1,7 @@
 //! Who is believed.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
@@ -9,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Place, Reply, Server};
+use crate::support::{Caller, Place, Reply, Server};
 
 const ACTIVE: &str = "/api/v1/reading-sessions/active";
 
@@ -159,4 +161,38 @@ async fn daybook_token_prints_a_token_that_works() {
         let made = place.data().join("jwt.key").metadata().unwrap().permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made) & 0o777, 0o600);
     }
+}
+
+#[tokio::test]
+async fn a_reader_is_one_caller_however_a_token_spells_the_id() {
+    let server = Server::start_with(&["--rate-limit", "20"]).await;
+    let id = Uuid::from_u128(0xabcd_ef01_2345_4678_9abc_def0_1234_5678);
+    let spelled = |sub: String| server.caller_claiming(id, &json!({ "sub": sub }));
+    let lower = spelled(id.to_string());
+    let others =
+        [id.to_string().to_uppercase(), id.simple().to_string(), id.urn().to_string(), id.braced().to_string()];
+    let book = lower.add_book().await;
+    let start = |caller: &Caller| {
+        let caller = caller.with("idempotency-key", "k");
+        async move { caller.post("/api/v1/reading-sessions/start", &json!({ "book_id": book })).await }
+    };
+    let first = start(&lower).await;
+    first.expect(201);
+    for sub in &others {
+        assert_eq!(start(&spelled(sub.clone())).await.text, first.text, "{sub}");
+    }
+    let path = format!("/api/v1/books/{}", book.to_string().to_uppercase());
+    spelled(others[0].clone()).put(&path, &json!({ "title": "t" })).await.expect(200);
+    for event in server.place().events() {
+        assert_eq!(event.metadata["actor"], json!(id), "{event:?}");
+    }
+    let mut statuses = BTreeSet::new();
+    for caller in others.iter().cycle().take(200) {
+        statuses.insert(spelled(caller.clone()).get("/api/v1/reading-sessions/active").await.status);
+    }
+    assert_eq!(statuses, BTreeSet::from([200, 429]));
+    // All spellings have used up the same requests.
+    let refused = (0..10).map(|_| lower.get("/api/v1/reading-sessions/active"));
+    let refused = futures::future::join_all(refused).await;
+    assert!(refused.iter().any(|reply| reply.status == 429));
 }

@@ -77,6 +77,21 @@ async fn a_first_answer_survives_a_kill() {
 }
 
 #[tokio::test]
+async fn an_answer_that_an_earlier_release_kept_is_given_again() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let book = reader.add_book().await;
+    let body = json!({ "book_id": book });
+    reader.with("idempotency-key", "k").post(START, &body).await.expect(201);
+    let place = server.stop().await.place;
+    // Earlier releases stored the status and the body apart.
+    place.rewrite_kept_answers(202, r#"{"kept":"before"}"#);
+    let server = place.serve(&[]).await;
+    let again = server.reader_called(reader.id).with("idempotency-key", "k").post(START, &body).await;
+    assert_eq!(again.expect(202), json!({ "kept": "before" }));
+}
+
+#[tokio::test]
 async fn the_same_key_with_another_body_is_422_and_writes_nothing() {
     let server = Server::start().await;
     let reader = server.reader().with("idempotency-key", "k");

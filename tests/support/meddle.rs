@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use daybook_eventlog::LOG_FILE;
 use daybook_projections::READ_MODELS_FOLDER;
 use rusqlite::Connection;
 
@@ -46,6 +47,21 @@ impl Place {
             None => self.open_read_model(model).execute(sql, []).unwrap(),
         };
         assert!(changed > 0, "{sql}");
+    }
+
+    /// Puts this status and this body in the place of every answer kept for a repeated request; there has to be one.
+    #[track_caller]
+    pub fn rewrite_kept_answers(&self, status: u16, body: &str) {
+        let changed = match self.database() {
+            Some(database) => database.count(&format!(
+                "UPDATE daybook.idempotency_keys SET status = {status}, body = convert_to('{body}', 'UTF8')"
+            )),
+            None => Connection::open(self.data().join(LOG_FILE))
+                .unwrap()
+                .execute("UPDATE idempotency_keys SET status = ?1, body = ?2", (status, body.as_bytes()))
+                .unwrap(),
+        };
+        assert!(changed > 0);
     }
 
     /// Changes rows of the catalog; it has to be some.

@@ -116,7 +116,9 @@ macro_rules! conformance {
                 a_conflict_by_another_repository_is_decided_anew, two_repositories_lose_nothing,
                 a_rejection_never_rests_on_an_old_state, nothing_to_do_never_rests_on_an_old_state,
                 a_view_is_of_the_present, an_old_shape_is_read_through_its_upcaster,
-                a_repeated_request_gets_its_answer_back, a_repeated_request_is_not_rejected;
+                a_repeated_request_gets_its_answer_back, a_repeated_request_is_not_rejected,
+                facts_are_looked_up_again_after_a_lost_race, a_repetition_is_answered_though_its_facts_are_gone,
+                a_repetition_that_lost_the_race_is_not_rejected, what_runs_by_itself_is_written_once;
         );
     };
     (@ $engine:ty; $($group:ident: $($fact:ident),+;)+) => {

@@ -1,6 +1,12 @@
 //! The way of every decision, on whichever engine.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use daybook_domain::{
@@ -9,8 +15,8 @@ use daybook_domain::{
     reading::{Percent, ReaderCommand, ReaderDecider, Situation},
 };
 use daybook_eventlog::{
-    Answer, Cause, Decided, Direction, ExecuteError, Executed, ExpectedVersion, Log, NewEvent, Repository, RequestKey,
-    from_micros,
+    Answer, Cause, DecideError, Decided, Direction, ExecuteError, Executed, ExpectedVersion, Log, LookUp, Metadata,
+    NewEvent, Render, Repository, RequestKey, from_micros,
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -279,6 +285,95 @@ pub async fn a_repeated_request_is_not_rejected<E: Engine>() {
     // The same request, although what it asks for would be rejected now.
     let again = till.execute(&till_1, &101, &cause, how_many).await.unwrap();
     assert_eq!(again, last);
+}
+
+fn keyed() -> Cause {
+    let request = RequestKey { caller: "a".into(), route: "r".into(), key: "k".into(), fingerprint: [1; 32] };
+    Cause { request: Some(request), ..Cause::default() }
+}
+
+/// Takes the number after the last one. Before it says so, the first time, a rival takes `rival` by a repository of its
+/// own, for a request of `cause`; and when the till then holds `refused_from` numbers or more, there is nothing to take.
+struct Next {
+    rival: (Repository<Till>, u64, Cause),
+    refused_from: usize,
+    looked: AtomicUsize,
+}
+
+impl Next {
+    fn beside(log: &Log, rival: u64, cause: Cause) -> Self {
+        let rival = (Repository::new(log.clone(), 100), rival, cause);
+        Self { rival, refused_from: usize::MAX, looked: AtomicUsize::new(0) }
+    }
+}
+
+impl LookUp<Till> for Next {
+    type Failure = &'static str;
+
+    async fn look_up(&self, state: &BTreeSet<u64>) -> Result<(u64, Render<Till>), &'static str> {
+        if self.looked.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (till, number, cause) = &self.rival;
+            till.execute(&stream("till-1"), number, cause, how_many).await.unwrap();
+            if self.refused_from == 0 {
+                return Err("nothing to take");
+            }
+        }
+        if state.len() >= self.refused_from {
+            return Err("nothing to take");
+        }
+        Ok((state.last().map_or(1, |last| last + 1), Arc::new(how_many)))
+    }
+}
+
+pub async fn facts_are_looked_up_again_after_a_lost_race<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    let till = Repository::<Till>::new(log.clone(), 100);
+    let facts = Next::beside(&log, 1, Cause::default());
+    let executed = till.execute_with(&stream("till-1"), &keyed(), &facts).await.unwrap();
+    assert_eq!((numbers(&log).await, facts.looked.into_inner()), (vec![1, 2], 2));
+    assert_eq!(executed.answer.0, b"2");
+
+    // What there is nothing to decide about is the caller's to tell, and writes nothing.
+    let facts = Next { refused_from: 2, ..Next::beside(&log, 2, Cause::default()) };
+    let refused = till.execute_with(&stream("till-1"), &Cause::default(), &facts).await;
+    assert!(matches!(refused, Err(DecideError::LookUp("nothing to take"))), "{refused:?}");
+    let again = till.execute_with(&stream("till-1"), &keyed(), &facts).await.unwrap();
+    assert_eq!((again, numbers(&log).await), (executed, vec![1, 2]));
+}
+
+pub async fn a_repetition_is_answered_though_its_facts_are_gone<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    let till = Repository::<Till>::new(log.clone(), 100);
+    // The same request is answered elsewhere after this one looked for a kept answer.
+    let facts = Next { refused_from: 0, ..Next::beside(&log, 7, keyed()) };
+    let executed = till.execute_with(&stream("till-1"), &keyed(), &facts).await.unwrap();
+    assert_eq!((executed.answer.0.as_slice(), executed.position.get()), (&b"1"[..], 1));
+    assert_eq!(numbers(&log).await, [7]);
+}
+
+pub async fn a_repetition_that_lost_the_race_is_not_rejected<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    let till = Repository::<Till>::new(log.clone(), 100);
+    let taken: Vec<Taken> = (1..100).map(Taken).collect();
+    append_any(&log, "till-1", NewEvent::from_domain(&taken, &Arc::from("{}"))).await;
+    // The same request, sent elsewhere as well, fills the till: what is decided afterwards is a rejection.
+    let facts = Next::beside(&log, 100, keyed());
+    let executed = till.execute_with(&stream("till-1"), &keyed(), &facts).await.unwrap();
+    assert_eq!(executed.position.get(), 100);
+    let full = till.execute_with(&stream("till-1"), &Cause::default(), &facts).await;
+    assert!(matches!(full, Err(DecideError::Execute(ExecuteError::Rejected(Full)))), "{full:?}");
+}
+
+pub async fn what_runs_by_itself_is_written_once<E: Engine>() {
+    let (_place, log) = opened::<E>().await;
+    let till = Repository::<Till>::new(log.clone(), 100);
+    let metadata = Metadata { actor: Some("system:test".to_owned()), ..Metadata::default() };
+    for _ in 0..2 {
+        assert_eq!(till.run(&stream("till-1"), &1, &metadata).await.unwrap().get(), 1);
+    }
+    let written = log.read_stream(&stream("till-1"), None, Direction::Forward, 10).await.unwrap();
+    assert_eq!(written.len(), 1);
+    assert!(written[0].metadata.contains("system:test"));
 }
 
 fn ok(_: Decided<'_, ReaderDecider>) -> Answer {
