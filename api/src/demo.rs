@@ -86,6 +86,7 @@ async fn shop(app: &App, cause: &Cause) -> Result<(), Box<dyn Error + Send + Syn
         timezone: Tz::Africa__Kinshasa,
         allow_negative_stock: false,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         now,
     }];
     registered.push(RegistryCommand::AssignTerminal { serial: TERMINAL.to_owned(), shop_id: SHOP, now });

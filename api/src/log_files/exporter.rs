@@ -72,7 +72,7 @@ impl Export {
 
     async fn columns(&self, log: &Log, mut output: Output) -> Result<Option<Exported>, Failed> {
         let about = [
-            ("daybook.format", "1".to_owned()),
+            ("daybook.format", "2".to_owned()),
             ("daybook.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("daybook.after", self.after.to_string()),
             ("daybook.until", self.until.to_string()),
