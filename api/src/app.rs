@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
 use daybook_eventlog::{Log, Position, Repository};
 use daybook_projections::{Progress, ProjectionControl, ReadModels};
@@ -80,6 +80,15 @@ impl App {
     pub async fn head(&self) -> Result<Position, Problem> {
         // Where several nodes write, this one may not have heard yet of what another has answered.
         self.log.stored_head().await.map_err(log_unread)
+    }
+
+    /// Where the log had come to at a moment. Recorded times never go back, so that a position stands for all of it.
+    ///
+    /// # Errors
+    /// 503 when the database is away.
+    pub async fn recorded_by(&self, at: DateTime<Utc>) -> Result<Position, Problem> {
+        let after = at.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(at);
+        self.log.last_before(after).await.map_err(log_unread)
     }
 
     /// Waits until these read models show every write that was answered before now, and `after`, if the caller named

@@ -83,6 +83,7 @@ async fn shop(app: &App, metadata: &Metadata) -> Result<(), Box<dyn Error + Send
         timezone: Tz::Africa__Kinshasa,
         allow_negative_stock: false,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         now,
     }];
     registered.push(RegistryCommand::AssignTerminal { serial: TERMINAL.to_owned(), shop_id: SHOP, now });

@@ -53,6 +53,7 @@ pub(super) async fn open(
         timezone: ZONE,
         allow_negative_stock: false,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         opened_at: at,
     })];
     for till in tills {

@@ -39,6 +39,32 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTim
     deserializer.deserialize_str(MomentVisitor)
 }
 
+/// Moments that may be absent, for `#[serde(with = "crate::instant::option")]`.
+pub mod option {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Moment(#[serde(with = "crate::instant")] DateTime<Utc>);
+
+    /// Writes the moment as [`crate::instant`] does, or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    #[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
+    pub fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(Moment).serialize(serializer)
+    }
+
+    /// Reads a moment, or null.
+    ///
+    /// # Errors
+    /// The text is not a moment.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Ok(Option::<Moment>::deserialize(deserializer)?.map(|Moment(at)| at))
+    }
+}
+
 struct MomentVisitor;
 
 impl de::Visitor<'_> for MomentVisitor {

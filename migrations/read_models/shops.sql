@@ -1,11 +1,12 @@
 -- Shops, their terminals, and what they sell. Money is in hundredths of the shop's currency.
 CREATE TABLE shops (
-    shop_id              INTEGER NOT NULL PRIMARY KEY,
-    name                 TEXT    NOT NULL,
-    currency             TEXT    NOT NULL,
-    timezone             TEXT    NOT NULL,
-    allow_negative_stock INTEGER NOT NULL,
-    low_stock_threshold  INTEGER NOT NULL
+    shop_id               INTEGER NOT NULL PRIMARY KEY,
+    name                  TEXT    NOT NULL,
+    currency              TEXT    NOT NULL,
+    timezone              TEXT    NOT NULL,
+    allow_negative_stock  INTEGER NOT NULL,
+    low_stock_threshold   INTEGER NOT NULL,
+    require_terminal_keys INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE terminals (

@@ -1,7 +1,7 @@
 -- Every change of stock, and what the changes add up to.
 
 -- One row for each line of an event that moved stock. position and line name it; reversal_of is the position of the
--- movement it takes back. Times are microseconds since 1970-01-01 UTC.
+-- movement it takes back; counted_at is when an article was counted whose stock is put right later. Times are microseconds since 1970-01-01 UTC.
 CREATE TABLE stock_movements (
     shop_id      INTEGER NOT NULL,
     article_id   INTEGER NOT NULL,
@@ -20,6 +20,7 @@ CREATE TABLE stock_movements (
     reason       TEXT,
     reversal_of  INTEGER,
     other_shop   INTEGER,
+    counted_at   INTEGER,
     PRIMARY KEY (shop_id, article_id, position, line)
 ) STRICT, WITHOUT ROWID;
 

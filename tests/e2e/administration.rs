@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::stored::assert_gapless;
+use crate::support::till::{CANCEL, PHONE, Shop, sale, sync, usual_shop};
 use crate::support::{Caller, Reply, Server};
 
 const SHOPS: &str = "/api/v1/admin/shops";
@@ -46,7 +48,7 @@ async fn a_shop_is_opened_with_defaults_changed_in_part_and_found_again() {
     let opened = open(&admin, &json!({ "name": "Ma Boutique" })).await;
     let mut expected = json!({
         "id": 1, "name": "Ma Boutique", "currency": "CDF", "timezone": "Africa/Kinshasa",
-        "allow_negative_stock": false, "low_stock_threshold": 5,
+        "allow_negative_stock": false, "low_stock_threshold": 5, "require_terminal_keys": false,
     });
     assert_eq!(opened, expected);
     let changed = admin.put(&format!("{SHOPS}/1"), &json!({ "currency": "USD", "allow_negative_stock": true })).await;
@@ -242,8 +244,8 @@ async fn documents_move_stock_line_by_line_and_are_found_as_they_were_answered()
             { "line": 2, "article_id": id, "quantity": 2, "unit_cost": null, "stock_before": 10, "stock_after": 12 },
         ],
         [
-            { "line": 1, "article_id": id, "delta": -3, "counted": 9, "stock_before": 12, "stock_after": 9 },
-            { "line": 2, "article_id": id, "delta": -1, "counted": null, "stock_before": 9, "stock_after": 8 },
+            { "line": 1, "article_id": id, "delta": -3, "counted": 9, "counted_at": null, "stock_before": 12, "stock_after": 9 },
+            { "line": 2, "article_id": id, "delta": -1, "counted": null, "counted_at": null, "stock_before": 9, "stock_after": 8 },
         ],
         [{
             "line": 1, "article_id": id, "to_article_id": target["id"], "quantity": 3, "stock_before": 8,
@@ -259,16 +261,149 @@ async fn documents_move_stock_line_by_line_and_are_found_as_they_were_answered()
 }
 
 #[tokio::test]
-async fn an_adjustment_of_what_is_right_writes_nothing() {
+async fn a_count_of_what_is_right_is_recorded_and_moves_nothing() {
     let (server, admin, shop, article) = shop_with_an_article().await;
     receive(&admin, &shop, &article, 4).await;
     let events = server.place().events().len();
     let lines = json!([{ "article_id": article["id"], "counted": 4 }]);
     let body = json!({ "document": "INV", "reason": "inventaire", "lines": lines });
+    let reply = admin.post(&of(&shop, "stock-adjustments"), &body).await;
+    let counted = reply.expect(201);
+    let line = json!({
+        "line": 1, "article_id": article["id"], "delta": 0, "counted": 4, "counted_at": null, "stock_before": 4,
+        "stock_after": 4,
+    });
+    assert_eq!((&counted["lines"], &counted["id"]), (&json!([line]), &json!(events + 1)));
+    assert_eq!(admin.get(&of(&shop, &format!("stock-adjustments/{}", counted["id"]))).await.text, reply.text);
+    assert_eq!(server.place().events().len(), events + 1);
+    let ledger = format!("/api/v1/shops/{}/stock/{}", shop["id"], article["id"]);
+    let movements = admin.get(&format!("{ledger}/movements")).await.expect(200);
+    assert_eq!(movements["items"].as_array().unwrap().len(), 1, "{movements}");
+    let reconciled = admin.get(&format!("/api/v1/shops/{}/stock/reconcile", shop["id"])).await.expect(200);
+    assert_eq!(reconciled["differences"], json!([]));
+
+    // A difference of nothing counts nothing either.
+    let lines = json!([{ "article_id": article["id"], "delta": 0 }]);
+    let body = json!({ "document": "INV", "reason": "inventaire", "lines": lines });
     let nothing = admin.post(&of(&shop, "stock-adjustments"), &body).await.expect(200);
-    assert_eq!((&nothing["id"], &nothing["position"]), (&Value::Null, &Value::Null));
-    assert_eq!(nothing["lines"], json!([]));
+    assert_eq!((&nothing["id"], &nothing["position"], &nothing["lines"]), (&Value::Null, &Value::Null, &json!([])));
+    assert_eq!(server.place().events().len(), events + 1);
+}
+
+/// A moment as it stands in a body.
+fn text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+#[tokio::test]
+async fn what_was_sold_after_a_count_stays_sold() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    let added = Utc::now();
+    sync(&till, &[sale("V-1", PHONE, 3)]).await;
+    // 97 are on the books; 95 are found, and 5 are sold before the count is handed in.
+    let counted_at = Utc::now();
+    sync(&till, &[sale("V-2", PHONE, 5)]).await;
+    let count = |document: &str, at: DateTime<Utc>| {
+        let lines = json!([{ "article_id": PHONE, "counted": 95, "counted_at": text(at) }]);
+        json!({ "document": document, "reason": "inventaire", "lines": lines })
+    };
+    let keyed = shop.admin.with("idempotency-key", "count-1");
+    let first = keyed.post(&shop.path("stock-adjustments"), &count("INV-1", counted_at)).await;
+    let line = &first.expect(201)["lines"][0];
+    assert_eq!((&line["delta"], &line["stock_before"], &line["stock_after"]), (&json!(-2), &json!(92), &json!(90)));
+    assert_eq!(line["counted_at"].as_str().unwrap().parse::<DateTime<Utc>>(), text(counted_at).parse());
+    assert_eq!(keyed.post(&shop.path("stock-adjustments"), &count("INV-1", counted_at)).await.text, first.text);
+    let movement = shop.movements(PHONE).await.pop().unwrap();
+    assert_eq!((&movement["type"], &movement["counted_at"]), (&json!("ADJUSTMENT"), &line["counted_at"]));
+    // The same count by somebody else's watch: the correction of the first one was recorded after it.
+    let again = shop.admin.post(&shop.path("stock-adjustments"), &count("INV-2", counted_at)).await.expect(201);
+    assert_eq!(again["lines"][0]["delta"], -2, "{again}");
+    // Up to 30 s ahead counts as now.
+    let ahead = count("INV-3", Utc::now() + TimeDelta::seconds(20));
+    let now = shop.admin.post(&shop.path("stock-adjustments"), &ahead).await.expect(201);
+    assert_eq!((&now["lines"][0]["delta"], &now["lines"][0]["stock_after"]), (&json!(7), &json!(95)));
+    let taken: DateTime<Utc> = now["lines"][0]["counted_at"].as_str().unwrap().parse().unwrap();
+    assert!(taken <= Utc::now());
+
+    let events = server.place().events().len();
+    for at in [Utc::now() + TimeDelta::minutes(1), added - TimeDelta::minutes(1)] {
+        let reply = shop.admin.post(&shop.path("stock-adjustments"), &count("INV-4", at)).await;
+        assert_eq!(reply.wrong_fields(), ["lines[0].counted_at"], "{at}");
+    }
+    let lines = json!([{ "article_id": PHONE, "delta": 1, "counted_at": text(added) }]);
+    let body = json!({ "document": "INV-5", "reason": "x", "lines": lines });
+    let reply = shop.admin.post(&shop.path("stock-adjustments"), &body).await;
+    assert_eq!(reply.wrong_fields(), ["lines[0].counted_at"]);
     assert_eq!(server.place().events().len(), events);
+    shop.assert_adds_up().await;
+    server.stop().await.place.assert_read_models_equal_a_rebuild().await;
+}
+
+#[tokio::test]
+async fn a_count_of_the_past_holds_however_much_is_sold_meanwhile() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    let counted_at = Utc::now();
+    let selling = tokio::spawn(async move {
+        for number in 0..40 {
+            sync(&till, &[sale(&format!("V-{number}"), PHONE, 1)]).await;
+        }
+    });
+    let lines = json!([{ "article_id": PHONE, "counted": 99, "counted_at": text(counted_at) }]);
+    let body = json!({ "document": "INV", "reason": "inventaire", "lines": lines });
+    let counted = shop.admin.post(&shop.path("stock-adjustments"), &body).await.expect(201);
+    assert_eq!(counted["lines"][0]["delta"], -1, "{counted}");
+    selling.await.unwrap();
+    assert_eq!(shop.stock(PHONE).await, 100 - 1 - 40);
+}
+
+#[tokio::test]
+async fn a_shops_currency_is_fixed_by_its_first_sale() {
+    let server = Server::start().await;
+    let (shop, till) = usual_shop(&server).await;
+    let path = format!("/api/v1/admin/shops/{}", shop.id);
+    shop.change(&json!({ "currency": "USD" })).await;
+    shop.change(&json!({ "currency": "CDF" })).await;
+    sync(&till, &[sale("V-1", PHONE, 1)]).await;
+    let refused = shop.admin.put(&path, &json!({ "currency": "USD", "name": "x" })).await.problem(409);
+    assert!(refused["detail"].as_str().unwrap().contains("CDF"), "{refused}");
+    shop.change(&json!({ "currency": "CDF", "name": "Autre" })).await;
+    // Taken back or not, it was sold.
+    till.post(CANCEL, &json!({ "numero_facture": "V-1", "motif": "retour" })).await.expect(200);
+    shop.admin.put(&path, &json!({ "currency": "USD" })).await.problem(409);
+    let place = server.stop().await.place;
+    let server = place.serve(&[]).await;
+    let shop = shop.on(&server);
+    shop.admin.put(&path, &json!({ "currency": "USD" })).await.problem(409);
+    assert_eq!(shop.admin.get(&path).await.expect(200)["currency"], "CDF");
+}
+
+#[tokio::test]
+async fn a_shop_may_require_keys_of_its_terminals() {
+    let server = Server::start().await;
+    let shop = Shop::open(&server, &json!({ "name": "x" })).await;
+    let path = format!("/api/v1/admin/shops/{}", shop.id);
+    shop.add_till(&server, "T-1", "sans clé").await;
+    let refused = shop.admin.put(&path, &json!({ "require_terminal_keys": true })).await.problem(409);
+    assert!(refused["detail"].as_str().unwrap().contains("T-1"), "{refused}");
+    shop.admin.put(&shop.path("terminals/T-1"), &json!({ "active": false })).await.expect(200);
+    let changed = shop.admin.put(&path, &json!({ "require_terminal_keys": true })).await.expect(200);
+    assert_eq!(changed["require_terminal_keys"], true);
+    assert_eq!(shop.admin.get(&path).await.expect(200), changed);
+
+    shop.admin.put(&shop.path("terminals/T-1"), &json!({ "active": true })).await.problem(409);
+    for serial in ["T-1", "T-2"] {
+        let body = json!({ "serial": serial, "name": "x" });
+        assert_eq!(shop.admin.post(&shop.path("terminals"), &body).await.wrong_fields(), ["key"]);
+        let body = json!({ "serial": serial, "name": "x", "key": "secret" });
+        shop.admin.post(&shop.path("terminals"), &body).await.expect(201);
+    }
+    let strict = Shop::open(&server, &json!({ "name": "y", "require_terminal_keys": true })).await;
+    let body = json!({ "serial": "T-3", "name": "x" });
+    assert_eq!(strict.admin.post(&strict.path("terminals"), &body).await.wrong_fields(), ["key"]);
+    shop.change(&json!({ "require_terminal_keys": false })).await;
+    shop.add_till(&server, "T-4", "sans clé").await;
 }
 
 #[tokio::test]

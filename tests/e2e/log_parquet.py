@@ -2,10 +2,11 @@
 import datetime
 import json
 import sys
-import uuid
 
 import duckdb
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 lines_file, columns_file = sys.argv[1:]
@@ -34,15 +35,15 @@ names = "position stream category version id type schema_version data metadata o
 assert list(shown) == names, list(shown)
 for name, column in shown.items():
     logical, physical = column.logical_type.type, column.physical_type
-    wanted = {"id": ("UUID", "FIXED_LEN_BYTE_ARRAY"), "schema_version": ("NONE", "INT32")}
+    wanted = {"schema_version": ("NONE", "INT32")}
     wanted |= dict.fromkeys(("position", "version"), ("NONE", "INT64"))
-    wanted |= dict.fromkeys(("stream", "category", "type"), ("STRING", "BYTE_ARRAY"))
-    wanted |= dict.fromkeys(("data", "metadata"), ("JSON", "BYTE_ARRAY"))
+    texts = ("stream", "category", "id", "type", "data", "metadata")
+    wanted |= dict.fromkeys(texts, ("STRING", "BYTE_ARRAY"))
     wanted |= dict.fromkeys(("occurred_at", "recorded_at"), ("TIMESTAMP", "INT64"))
     assert (logical, physical) == wanted[name], (name, logical, physical)
     assert column.max_definition_level == 0, f"{name} may be missing"
 about = {name.decode(): value.decode() for name, value in (parquet.metadata.metadata or {}).items()}
-assert about["daybook.format"] == "1" and int(about["daybook.head"]) >= len(lines), about
+assert about["daybook.format"] == "2" and int(about["daybook.head"]) >= len(lines), about
 for place in range(parquet.metadata.num_row_groups):
     group = parquet.metadata.row_group(place)
     assert group.num_rows <= 131_072
@@ -50,17 +51,12 @@ for place in range(parquet.metadata.num_row_groups):
     assert position.has_min_max and position.max - position.min + 1 >= group.num_rows and position.null_count == 0
 table = parquet.read()
 table.validate(full=True)
-assert table.schema.field("occurred_at").type == pa.timestamp("us", tz="UTC")
+for name in ("occurred_at", "recorded_at"):
+    assert table.schema.field(name).type == pa.timestamp("us", tz="UTC")
+for name in texts:
+    assert table.schema.field(name).type == pa.string(), table.schema
 columns = {name: table.column(name).to_pylist() for name in names}
 assert len(columns["position"]) == len(lines), (len(columns["position"]), len(lines))
-
-
-def as_uuid(value):
-    return value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)
-
-
-def as_text(value):
-    return value.decode() if isinstance(value, bytes) else value
 
 
 for place, (line, text) in enumerate(zip(lines, raw)):
@@ -68,10 +64,10 @@ for place, (line, text) in enumerate(zip(lines, raw)):
     for name in ("position", "stream", "version", "type", "schema_version"):
         assert row[name] == line[name], (name, row, line)
     assert row["category"] == line["stream"].split("-")[0]
-    assert as_uuid(row["id"]) == uuid.UUID(line["id"])
+    assert row["id"] == line["id"]
     for name in ("data", "metadata"):
         if len(text) < 100_000:
-            assert as_text(row[name]) == stored(text, name), (name, row, text)
+            assert row[name] == stored(text, name), (name, row, text)
         assert json.loads(row[name]) == line[name]
     for name in ("occurred_at", "recorded_at"):
         assert row[name] == instant(line[name]), (name, row, line)
@@ -82,8 +78,8 @@ database.execute("SET TimeZone = 'UTC'")
 log = f"read_parquet('{columns_file}')"
 types = {row[0]: row[1] for row in database.execute(f"DESCRIBE SELECT * FROM {log}").fetchall()}
 assert types == {
-    "position": "BIGINT", "stream": "VARCHAR", "category": "VARCHAR", "version": "BIGINT", "id": "UUID",
-    "type": "VARCHAR", "schema_version": "INTEGER", "data": "JSON", "metadata": "JSON",
+    "position": "BIGINT", "stream": "VARCHAR", "category": "VARCHAR", "version": "BIGINT", "id": "VARCHAR",
+    "type": "VARCHAR", "schema_version": "INTEGER", "data": "VARCHAR", "metadata": "VARCHAR",
     "occurred_at": "TIMESTAMP WITH TIME ZONE", "recorded_at": "TIMESTAMP WITH TIME ZONE",
 }, types  # fmt: skip
 rows = database.execute(
@@ -105,4 +101,32 @@ if lines:
     kind = lines[-1]["type"]
     counted = database.execute(f"SELECT count(*) FROM {log} WHERE type = '{kind}'").fetchone()[0]
     assert counted == sum(line["type"] == kind for line in lines)
+
+    # The same filters in all three: by id, by type, by time, by what is in the JSON.
+    one, since = lines[len(lines) // 2], instant(lines[len(lines) // 2]["recorded_at"])
+    expected = sum(line["type"] == kind and instant(line["recorded_at"]) >= since for line in lines)
+    found = database.execute(f"SELECT position FROM {log} WHERE id = '{one['id']}'").fetchall()
+    assert found == [(one["position"],)], found
+    query = f"SELECT count(*) FROM {log} WHERE type = ? AND recorded_at >= ?"
+    assert database.execute(query, [kind, since]).fetchone()[0] == expected
+    found = pq.read_table(columns_file, filters=[("id", "==", one["id"])]).column("position").to_pylist()
+    assert found == [one["position"]], found
+    wanted = (pc.field("type") == kind) & (pc.field("recorded_at") >= pa.scalar(since, pa.timestamp("us", tz="UTC")))
+    assert pq.read_table(columns_file, filters=wanted).num_rows == expected
+    frame = pl.scan_parquet(columns_file)
+    found = frame.filter(pl.col("id") == one["id"]).select("position").collect()["position"].to_list()
+    assert found == [one["position"]], found
+    assert frame.filter((pl.col("type") == kind) & (pl.col("recorded_at") >= since)).collect().height == expected
+
+# polars: types, and the same values by a third reader.
+frame = pl.read_parquet(columns_file)
+times = dict.fromkeys(("occurred_at", "recorded_at"), pl.Datetime("us", "UTC"))
+numbers = {"position": pl.Int64, "version": pl.Int64, "schema_version": pl.Int32}
+assert dict(frame.schema) == {name: (times | numbers | dict.fromkeys(texts, pl.String))[name] for name in names}, frame.schema
+assert frame.height == len(lines)
+for name in names:
+    assert frame[name].to_list() == columns[name], name
+if lines:
+    actors = frame.select(pl.col("metadata").str.json_path_match("$.actor")).to_series().to_list()
+    assert actors == [line["metadata"].get("actor") for line in lines]
 print(len(lines))

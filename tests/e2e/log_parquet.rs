@@ -9,14 +9,15 @@ use uuid::Uuid;
 
 use crate::support::{Place, Server, world};
 
-/// A Python with `pyarrow` and `duckdb`: the one of `DAYBOOK_TEST_PYTHON`, else the system's.
+/// A Python with `pyarrow`, `duckdb` and `polars`: the one of `DAYBOOK_TEST_PYTHON`, else the system's.
 fn python() -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("DAYBOOK_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
-    let found = Command::new(&python).args(["-c", "import duckdb, pyarrow.parquet"]).output();
+    let found = Command::new(&python).args(["-c", "import duckdb, polars, pyarrow.parquet"]).output();
     if found.as_ref().is_ok_and(|found| found.status.success()) {
         return Some(python);
     }
-    let reason = format!("{} cannot import duckdb and pyarrow (DAYBOOK_TEST_PYTHON): {found:?}", python.display());
+    let reason =
+        format!("{} cannot import duckdb, polars and pyarrow (DAYBOOK_TEST_PYTHON): {found:?}", python.display());
     assert!(std::env::var_os("DAYBOOK_TEST_REQUIRE_ALL").is_none(), "{reason}");
     eprintln!("SKIPPED: {reason}");
     None
@@ -38,7 +39,7 @@ fn compare(python: &PathBuf, place: &Place, args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn pyarrow_and_duckdb_read_what_the_lines_say() {
+async fn pyarrow_duckdb_and_polars_read_what_the_lines_say() {
     let Some(python) = python() else { return };
     let server = Server::start().await;
     world::populate(&server).await;

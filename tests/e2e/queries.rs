@@ -24,7 +24,7 @@ fn filled(path: &str, says: &Value) -> String {
 }
 
 #[tokio::test]
-async fn every_route_but_the_tills_names_a_parameter_that_it_does_not_know() {
+async fn every_route_but_those_of_tills_and_operators_names_a_parameter_that_it_does_not_know() {
     let server = Server::start().await;
     let document = server.stranger().get("/api/openapi.json").await.expect(200);
     let id = Uuid::new_v4();
@@ -33,7 +33,7 @@ async fn every_route_but_the_tills_names_a_parameter_that_it_does_not_know() {
     let mut looked_at = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, says) in item.as_object().unwrap() {
-            if says["tags"] == json!(["Tills"]) {
+            if [json!(["Tills"]), json!(["Operations"])].contains(&says["tags"]) {
                 continue;
             }
             let method: Method = method.to_uppercase().parse().unwrap();

@@ -343,7 +343,8 @@ impl World {
         let reply = real.admin.post(&real.path("stock-adjustments"), &body).await;
         let model = &mut self.models[shop];
         if delta == 0 {
-            reply.expect(200);
+            // A count is recorded, and moves nothing.
+            reply.expect(if by_count { 201 } else { 200 });
         } else if stock + delta < 0 && !model.allows_negative {
             reply.problem(409);
         } else {

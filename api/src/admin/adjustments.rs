@@ -1,16 +1,22 @@
 //! Corrections of stock.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::instant::to_micros;
 use daybook_domain::shop::{
-    AdjustmentOrder, Correction, LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopCommand, ShopDecider, ShopEvent, StockAdjusted,
+    AdjustmentOrder, ArticleId, Correction, Count, CountedAt, LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopCommand,
+    ShopDecider, ShopEvent, ShopId, StockAdjusted,
 };
-use daybook_eventlog::Decided;
+use daybook_eventlog::{AppendError, Decided, ExecuteError, Tries};
 use daybook_projections::shop::documents::{self, Kind};
+use daybook_projections::shop::ledger;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -25,10 +31,13 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, NoQuery, Query};
+use crate::http::unread::models_unread;
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, ProblemBody};
 
 const REASON_CHARS_MAX: usize = 500;
+/// How far the clock of who counted may be ahead.
+const CLOCK_AHEAD_MAX: TimeDelta = TimeDelta::seconds(30);
 
 /// A correction to make.
 #[derive(ToSchema)]
@@ -41,7 +50,20 @@ pub struct AdjustmentToWrite {
     #[schema(min_length = 1, max_length = 500)]
     reason: String,
     #[schema(value_type = Vec<AdjustmentLineToWrite>, min_items = 1, max_items = 1000)]
-    lines: Vec<AdjustmentOrder>,
+    lines: Vec<Asked>,
+}
+
+/// A line as it was sent; what it is compared with is looked up.
+#[derive(Clone, Copy)]
+struct Asked {
+    article_id: ArticleId,
+    correction: AskedCorrection,
+}
+
+#[derive(Clone, Copy)]
+enum AskedCorrection {
+    Delta(i64),
+    Counted { units: i64, at: Option<DateTime<Utc>> },
 }
 
 /// The correction of one article.
@@ -76,6 +98,9 @@ struct CountedToWrite {
     article_id: i64,
     #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     counted: i64,
+    /// When it was counted, if not now: the difference is to the stock that was recorded at that moment, so that what was
+    /// sold since stays sold. Not in the future, and not before the article was added.
+    counted_at: Option<DateTime<Utc>>,
 }
 
 impl Body for AdjustmentToWrite {
@@ -83,7 +108,7 @@ impl Body for AdjustmentToWrite {
         Self {
             document: fields.string("document", 1..=DOCUMENT_CHARS_MAX),
             reason: fields.string("reason", 1..=REASON_CHARS_MAX),
-            lines: fields.objects("lines", 1..=LINES_MAX, |line| AdjustmentOrder {
+            lines: fields.objects("lines", 1..=LINES_MAX, |line| Asked {
                 article_id: line.integer("article_id", 1..=ID_MAX),
                 correction: correction(line),
             }),
@@ -92,15 +117,26 @@ impl Body for AdjustmentToWrite {
 }
 
 /// Exactly one of `delta` and `counted`.
-fn correction(line: &mut Fields<'_>) -> Correction {
+fn correction(line: &mut Fields<'_>) -> AskedCorrection {
     if line.is_given("counted") && !line.is_given("delta") {
-        return Correction::Counted(line.integer("counted", 0..=STOCK_MAX));
+        return AskedCorrection::Counted { units: line.integer("counted", 0..=STOCK_MAX), at: counted_at(line) };
     }
-    if line.is_given("counted") {
-        line.invalid("counted", "must be left out where delta is given");
-        line.optional_integer("counted", i64::MIN..=i64::MAX);
+    for name in ["counted", "counted_at"] {
+        if line.is_given(name) {
+            line.invalid(name, "must be left out where delta is given");
+            line.optional::<Value>(name);
+        }
     }
-    Correction::Delta(line.integer("delta", -QUANTITY_MAX..=QUANTITY_MAX))
+    AskedCorrection::Delta(line.integer("delta", -QUANTITY_MAX..=QUANTITY_MAX))
+}
+
+/// A clock that is a little ahead counts as now.
+fn counted_at(line: &mut Fields<'_>) -> Option<DateTime<Utc>> {
+    let (at, now) = (line.optional::<DateTime<Utc>>("counted_at")?, Utc::now());
+    if at - now > CLOCK_AHEAD_MAX {
+        line.invalid("counted_at", "must not be in the future");
+    }
+    Some(at.min(now))
 }
 
 /// The adjustments of a shop, oldest first
@@ -143,8 +179,9 @@ pub async fn get(
 
 /// Correct the stock
 ///
-/// Each line says by how much, or what was counted; later lines go by the stock that earlier ones have left. Where the
-/// stock of all lines is right already, nothing is written, and the answer has neither id nor lines.
+/// Each line says by how much, or what was counted; later lines go by the stock that earlier ones have left. A count is
+/// recorded also when it equals the stock: its `delta` is 0, and it is no movement. Where `delta` is given as 0 in every
+/// line, nothing is written, and the answer has neither id nor lines.
 #[utoipa::path(
     post,
     operation_id = "adjust_stock",
@@ -175,7 +212,6 @@ pub async fn post(
             adjusted_at: to_micros(now),
         },
     );
-    let command = ShopCommand::AdjustStock { document, reason, lines, now };
     let written = move |decided: Decided<'_, ShopDecider>| {
         let position = decided.appended.positions.first().copied();
         let adjusted = decided.events.iter().find_map(|event| match event {
@@ -185,6 +221,79 @@ pub async fn post(
         let status = if adjusted.is_some() { StatusCode::CREATED } else { StatusCode::OK };
         answer(status, &documents::adjustment(adjusted.unwrap_or(&nothing), position, user.as_deref()))
     };
-    let executed = app.shops.execute(&stream(shop_id), &command, &request.cause, written).await;
-    executed.map(respond).map_err(|error| problem(error, |rejection| refused(&rejection, "delta")))
+    let refused = |error| problem(error, |rejection| refused(&rejection, "delta"));
+    let order = Order { document, reason, lines, now };
+    if order.lines.iter().all(|line| !line.is_of_the_past()) {
+        let command = order.command(&HashMap::new());
+        let executed = app.shops.execute(&stream(shop_id), &command, &request.cause, written).await;
+        return executed.map(respond).map_err(refused);
+    }
+    let (written, mut tries) = (Arc::new(written), Tries::default());
+    while tries.next().await {
+        if let Some(executed) = app.shops.already_answered(&request.cause).await.map_err(refused)? {
+            return Ok(respond(executed));
+        }
+        // Waited for before the lock, too: the shop's tills are not held up while the read model is behind.
+        app.caught_up(&[ledger::NAME], None).await?;
+        let mut locked = app.shops.lock(&stream(shop_id)).await.map_err(refused)?;
+        // With the lock held the shop does not change, and what another node writes meanwhile is a conflict.
+        app.caught_up(&[ledger::NAME], None).await?;
+        let stocks = recorded_stocks(&app, shop_id, &order.lines).await?;
+        match locked.execute(&order.command(&stocks), &request.cause, Arc::clone(&written)).await {
+            Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
+            executed => return executed.map(respond).map_err(refused),
+        }
+    }
+    Err(refused(ExecuteError::Conflict))
+}
+
+/// What is to be adjusted.
+struct Order {
+    document: String,
+    reason: String,
+    lines: Vec<Asked>,
+    now: DateTime<Utc>,
+}
+
+impl Order {
+    fn command(&self, stocks: &HashMap<(ArticleId, DateTime<Utc>), i64>) -> ShopCommand {
+        let order = |line: &Asked| AdjustmentOrder {
+            article_id: line.article_id,
+            correction: match line.correction {
+                AskedCorrection::Delta(delta) => Correction::Delta(delta),
+                AskedCorrection::Counted { units, at } => {
+                    let stock = |at| stocks.get(&(line.article_id, at)).copied().unwrap_or(0);
+                    Correction::Counted(Count { units, at: at.map(|at| CountedAt { at, stock: stock(at) }) })
+                }
+            },
+        };
+        ShopCommand::AdjustStock {
+            document: self.document.clone(),
+            reason: self.reason.clone(),
+            lines: self.lines.iter().map(order).collect(),
+            now: self.now,
+        }
+    }
+}
+
+impl Asked {
+    fn is_of_the_past(&self) -> bool {
+        matches!(self.correction, AskedCorrection::Counted { at: Some(_), .. })
+    }
+}
+
+/// The stock of each counted article that was recorded when it was counted.
+async fn recorded_stocks(
+    app: &App,
+    shop_id: ShopId,
+    lines: &[Asked],
+) -> Result<HashMap<(ArticleId, DateTime<Utc>), i64>, Problem> {
+    let mut stocks = HashMap::new();
+    for line in lines {
+        let AskedCorrection::Counted { at: Some(at), .. } = line.correction else { continue };
+        let until = app.recorded_by(at).await?;
+        let stock = ledger::stock_up_to(&app.models, shop_id, line.article_id, until).await.map_err(models_unread)?;
+        stocks.insert((line.article_id, at), stock.0);
+    }
+    Ok(stocks)
 }

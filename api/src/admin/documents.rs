@@ -97,10 +97,10 @@ pub struct StockAdjustment {
     /// Who wrote it.
     #[schema(required)]
     user: Option<String>,
-    /// In the log; null when the stock was right already and nothing was written.
+    /// In the log; null when every `delta` was given as 0 and nothing was written.
     #[schema(required)]
     position: Option<i64>,
-    /// Without those articles whose stock was right.
+    /// What was corrected or counted.
     lines: Vec<StockAdjustmentLine>,
 }
 
@@ -108,14 +108,18 @@ pub struct StockAdjustment {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the answer; the read model makes it")]
 pub struct StockAdjustmentLine {
-    /// From 1, without the lines that changed nothing.
+    /// From 1, without lines whose `delta` was given as 0.
     #[schema(minimum = 1)]
     line: i64,
     article_id: i64,
+    /// 0 of a count that equals the stock.
     delta: i64,
     /// What was counted, when the correction comes from counting.
     #[schema(required)]
     counted: Option<i64>,
+    /// When it was counted: `delta` is the difference to the stock that was recorded at that moment.
+    #[schema(required)]
+    counted_at: Option<DateTime<Utc>>,
     stock_before: i64,
     stock_after: i64,
 }

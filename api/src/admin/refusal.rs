@@ -4,8 +4,7 @@ use daybook_domain::registry::RegistryRejection;
 use daybook_domain::shop::{LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopRejection};
 use daybook_eventlog::ExecuteError;
 
-use crate::http::Problem;
-use crate::http::write;
+use crate::http::{Problem, instant, write};
 
 /// What a failed write to one shop is answered.
 pub fn problem(error: ExecuteError<ShopRejection>) -> Problem {
@@ -43,6 +42,19 @@ pub fn refused(rejection: &ShopRejection, amount: &str) -> Problem {
         ShopRejection::BelowZero { line, article_id, stock } => Problem::conflict(format!(
             "{}: the stock of the article {article_id} is {stock} there and would go below zero. Nothing was written.",
             line_name(*line)
+        )),
+        ShopRejection::CountedBeforeAdded { line, article_id, added_at } => Problem::bad_field(
+            of_line(*line, "counted_at"),
+            format!("is before the article {article_id} was added, at {}", instant::text(*added_at)),
+        ),
+        ShopRejection::CurrencyInUse { currency } => Problem::conflict(format!(
+            "The shop has sold in {currency} already, so its currency cannot change: open another shop."
+        )),
+        ShopRejection::KeyRequired { .. } => Problem::bad_field("key", "is missing: the shop requires one"),
+        ShopRejection::TerminalsWithoutKeys { serials } => Problem::conflict(format!(
+            "The shop cannot require keys of its terminals while active ones have none ({}): deactivate them, and \
+             register them again with a key.",
+            listed(serials)
         )),
         ShopRejection::SameShop => Problem::bad_field("to_shop", "must be another shop"),
         ShopRejection::AlreadyCancelled { numero_facture } => {
@@ -84,6 +96,14 @@ pub fn no_document() -> Problem {
 /// The field `name` of a line that counts from 1, as it was sent: `lines[0].name`.
 pub fn of_line(line: usize, name: &str) -> String {
     format!("{}.{name}", line_name(line))
+}
+
+/// The first few.
+fn listed(serials: &[String]) -> String {
+    const LISTED_MAX: usize = 10;
+    let more = serials.len().saturating_sub(LISTED_MAX);
+    let first = serials.iter().take(LISTED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
 fn line_name(line: usize) -> String {

@@ -53,6 +53,9 @@ pub struct ShopToOpen {
     /// At or under this many units an article is low.
     #[schema(minimum = 0, maximum = 1_000_000_000, default = 5)]
     low_stock_threshold: Option<i64>,
+    /// Whether a terminal can only be registered with a key.
+    #[schema(default = false)]
+    require_terminal_keys: Option<bool>,
 }
 
 impl Body for ShopToOpen {
@@ -64,6 +67,7 @@ impl Body for ShopToOpen {
             timezone: fields.optional("timezone"),
             allow_negative_stock: fields.optional("allow_negative_stock"),
             low_stock_threshold: fields.optional_integer("low_stock_threshold", 0..=LOW_STOCK_THRESHOLD_MAX),
+            require_terminal_keys: fields.optional("require_terminal_keys"),
         }
     }
 }
@@ -74,7 +78,7 @@ impl Body for ShopToOpen {
 pub struct ShopToChange {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
-    /// Of its prices.
+    /// Of its prices; 409 once something was sold.
     #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$")]
     currency: Option<Currency>,
     /// IANA zone whose calendar its days are counted in.
@@ -85,6 +89,8 @@ pub struct ShopToChange {
     /// At or under this many units an article is low.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     low_stock_threshold: Option<i64>,
+    /// Whether a terminal can only be registered with a key; 409 as long as active ones have none.
+    require_terminal_keys: Option<bool>,
 }
 
 impl Body for ShopToChange {
@@ -95,6 +101,7 @@ impl Body for ShopToChange {
             timezone: fields.optional("timezone"),
             allow_negative_stock: fields.optional("allow_negative_stock"),
             low_stock_threshold: fields.optional_integer("low_stock_threshold", 0..=LOW_STOCK_THRESHOLD_MAX),
+            require_terminal_keys: fields.optional("require_terminal_keys"),
         }
     }
 }
@@ -115,6 +122,8 @@ pub struct ShopBody {
     /// At or under this many units an article is low.
     #[schema(minimum = 0)]
     low_stock_threshold: i64,
+    /// Whether a terminal can only be registered with a key.
+    require_terminal_keys: bool,
 }
 
 impl From<&OpenShop> for ShopBody {
@@ -126,6 +135,7 @@ impl From<&OpenShop> for ShopBody {
             timezone: shop.settings.timezone.name().to_owned(),
             allow_negative_stock: shop.settings.allow_negative_stock,
             low_stock_threshold: shop.settings.low_stock_threshold,
+            require_terminal_keys: shop.settings.require_terminal_keys,
         }
     }
 }
@@ -139,6 +149,7 @@ impl From<ShopRow> for ShopBody {
             timezone: shop.timezone,
             allow_negative_stock: shop.allow_negative_stock,
             low_stock_threshold: shop.low_stock_threshold,
+            require_terminal_keys: shop.require_terminal_keys,
         }
     }
 }
@@ -213,6 +224,7 @@ pub async fn post(State(app): State<App>, request: Write<Admin, ShopToOpen>) -> 
                 timezone: body.timezone.unwrap_or(TIMEZONE),
                 allow_negative_stock: body.allow_negative_stock.unwrap_or(false),
                 low_stock_threshold: body.low_stock_threshold.unwrap_or(LOW_STOCK_THRESHOLD),
+                require_terminal_keys: body.require_terminal_keys.unwrap_or(false),
                 now,
             };
             Ok((shop_id, command))
@@ -231,7 +243,11 @@ pub async fn post(State(app): State<App>, request: Write<Admin, ShopToOpen>) -> 
     tag = "Administration",
     params(("id" = i64, Path, minimum = 1)),
     request_body = ShopToChange,
-    responses((status = 200, description = "The shop", body = ShopBody), WriteProblems)
+    responses(
+        (status = 200, description = "The shop", body = ShopBody),
+        WriteProblems,
+        (status = 409, description = "The shop has sold in its currency, or has active terminals without a key", body = ProblemBody, content_type = "application/problem+json")
+    )
 )]
 pub async fn put(
     State(app): State<App>,
@@ -245,6 +261,7 @@ pub async fn put(
         timezone: body.timezone,
         allow_negative_stock: body.allow_negative_stock,
         low_stock_threshold: body.low_stock_threshold,
+        require_terminal_keys: body.require_terminal_keys,
         now: Utc::now(),
     };
     let executed = app.shops.execute(&stream(shop_id), &command, &request.cause, shown(StatusCode::OK)).await;

@@ -36,7 +36,8 @@ pub struct TerminalToRegister {
     serial: Serial,
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// The terminal then has to send it as `X-Device-Key`. Never shown again: only a digest is kept.
+    /// The terminal then has to send it as `X-Device-Key`. Never shown again: only a digest is kept. Without a key,
+    /// whoever knows the serial number can sell; a shop with `require_terminal_keys` takes no such terminal.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
     key: Option<TerminalKey>,
 }
@@ -186,7 +187,7 @@ pub async fn post(
     responses(
         (status = 200, description = "The terminal", body = TerminalBody),
         WriteProblems,
-        (status = 409, description = "The terminal is active in another shop", body = ProblemBody, content_type = "application/problem+json")
+        (status = 409, description = "The terminal is active in another shop, or has no key and its shop requires one", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
 pub async fn put(

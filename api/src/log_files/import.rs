@@ -25,7 +25,7 @@ const STAGE: &str = "import.partial";
 /// Fills an empty log from an export.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  daybook log import log.ndjson --data new-folder\n  gunzip -c log.ndjson.gz | daybook log import - --data new-folder\n\nThe log must not have events yet, and no server may have it open. All lines are taken, or none: a line that is wrong\nis named, and nothing is imported. The read models are built at the next start.\n\nInto a database (DAYBOOK_DATABASE_URL) the lines go by way of a log in a temporary folder (TMPDIR), which needs as much\nroom as they do. Run again after an interruption, the import goes on where it was."
+    after_help = "Examples:\n  daybook log import log.ndjson --data new-folder\n  gunzip -c log.ndjson.gz | daybook log import - --data new-folder\n\nThe log must not have events yet, and no server may have it open. All lines are taken, or none: a line that is wrong\nis named, and nothing is imported. The read models are built at the next start.\n\nInto a database (DAYBOOK_DATABASE_URL) the lines go by way of a log in a temporary folder (TMPDIR), which needs as much\nroom as they do. To go on after an interruption, import into a folder and copy that with `daybook log copy`."
 )]
 pub struct ImportArgs {
     /// The export: one event a line; - for standard input
@@ -85,32 +85,51 @@ async fn into_database(
     let (anchor, bytes) = fill(open_in(stage.path(), &stage).await?, batches, progress).await?;
     progress.end();
     let (made, target) = (Log::open_to_read(stage.path()).await?, place.open_to_fill().await?);
+    // Before, the tables may have been missing, or somebody else may have written since.
+    if let Err(refused) = refuse_events(place).await {
+        made.close().await;
+        target.close().await;
+        return Err(refused);
+    }
     let (copied, there) = (copy(&made, &target, copy_progress()).await, target.place());
     made.close().await;
     target.close().await;
     match copied {
         Ok(_) => Ok((anchor, bytes)),
         Err(CopyError::Foreign { .. } | CopyError::Ahead { .. }) => {
-            Err(format!("{there} has other events: import into a database without any; nothing was imported").into())
+            Err(format!("others have written to {there} meanwhile: nothing was imported").into())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Only a log without events can be filled, or in a database the beginning of the same one.
+/// Only a log without events can be filled.
 async fn refuse_events(place: &Place) -> Result<(), Failed> {
-    let Place::Folder(folder) = place else { return Ok(()) };
-    if !folder.join(LOG_FILE).try_exists()? {
-        return Ok(());
-    }
-    let log = place.open_to_read().await?;
-    let head = log.head();
+    let log = match place {
+        Place::Folder(folder) if !folder.join(LOG_FILE).try_exists()? => return Ok(()),
+        Place::Folder(_) => place.open_to_read().await?,
+        Place::Database(_) => match place.open_to_read().await {
+            Ok(log) => log,
+            // Its tables are made before it is filled; what else is wrong with it is said there.
+            Err(_) => return Ok(()),
+        },
+    };
+    let (head, there) = (log.stored_head().await, log.place());
     log.close().await;
+    let head = head?;
     if head.get() == 0 {
         return Ok(());
     }
-    let folder = folder.display();
-    Err(format!("the log in {folder} has {head} events: import into another folder, with --data").into())
+    Err(match place {
+        Place::Folder(folder) => {
+            format!("the log in {} has {head} events: import into another folder, with --data", folder.display()).into()
+        }
+        Place::Database(_) => format!(
+            "the log in {there} has {head} events: import into a database without any. To go on with an import that was \
+             interrupted, import into a folder, and copy that with daybook log copy"
+        )
+        .into(),
+    })
 }
 
 /// Makes the log in `folder`, which `stage` removes when it goes. Whoever is stopped in the middle of it does not take

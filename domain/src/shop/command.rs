@@ -25,6 +25,8 @@ pub enum ShopCommand {
         allow_negative_stock: bool,
         /// The stock at or under which an article is low, in units.
         low_stock_threshold: i64,
+        /// Whether every terminal needs a key.
+        require_terminal_keys: bool,
         /// The time of the command.
         now: DateTime<Utc>,
     },
@@ -40,6 +42,8 @@ pub enum ShopCommand {
         allow_negative_stock: Option<bool>,
         /// The stock at or under which an article is low, in units.
         low_stock_threshold: Option<i64>,
+        /// Whether every terminal needs a key.
+        require_terminal_keys: Option<bool>,
         /// The time of the command.
         now: DateTime<Utc>,
     },
@@ -108,7 +112,7 @@ pub enum ShopCommand {
         /// The time of the command.
         now: DateTime<Utc>,
     },
-    /// Correct the stock; nothing when it is right.
+    /// Correct the stock. A count is recorded also when the stock was right.
     AdjustStock {
         /// What the correction is called on paper.
         document: String,
@@ -172,8 +176,34 @@ pub struct AdjustmentOrder {
 pub enum Correction {
     /// By so many units more, or fewer.
     Delta(i64),
-    /// There are so many units.
-    Counted(i64),
+    /// So many units were counted.
+    Counted(Count),
+}
+
+impl Correction {
+    /// So many units were counted just now.
+    #[must_use]
+    pub const fn counted(units: i64) -> Self {
+        Self::Counted(Count { units, at: None })
+    }
+}
+
+/// What was counted of an article.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// So many units.
+    pub units: i64,
+    /// When they were counted, if that is not now.
+    pub at: Option<CountedAt>,
+}
+
+/// A moment in the past at which an article was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountedAt {
+    /// The moment.
+    pub at: DateTime<Utc>,
+    /// The stock that was recorded at that moment.
+    pub stock: i64,
 }
 
 /// What moves of one article.
@@ -337,6 +367,34 @@ pub enum ShopRejection {
         line: usize,
         /// The article.
         article_id: ArticleId,
+    },
+    /// An article was counted before the shop had it.
+    #[error("line {line}: the article {article_id} was added at {added_at}, after it was counted")]
+    CountedBeforeAdded {
+        /// The line.
+        line: usize,
+        /// The article.
+        article_id: ArticleId,
+        /// When the article was added.
+        added_at: DateTime<Utc>,
+    },
+    /// What was sold keeps its currency.
+    #[error("the shop has sold in {currency} already")]
+    CurrencyInUse {
+        /// The shop's currency.
+        currency: String,
+    },
+    /// The shop's terminals need keys, and this one is to be registered without.
+    #[error("the shop requires keys, and the terminal {serial} is registered without")]
+    KeyRequired {
+        /// The terminal's serial number.
+        serial: String,
+    },
+    /// A shop that requires keys has no active terminal without one.
+    #[error("the shop cannot require keys while it has active terminals without: {}", serials.join(", "))]
+    TerminalsWithoutKeys {
+        /// Their serial numbers.
+        serials: Vec<String>,
     },
     /// Goods do not move from a shop to itself.
     #[error("a transfer needs two shops")]

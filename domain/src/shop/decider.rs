@@ -40,6 +40,7 @@ impl Decider for ShopDecider {
                 timezone,
                 allow_negative_stock,
                 low_stock_threshold,
+                require_terminal_keys,
                 now,
             } => Ok(vec![ShopEvent::ShopOpened(ShopOpened {
                 shop_id: *shop_id,
@@ -48,9 +49,18 @@ impl Decider for ShopDecider {
                 timezone: *timezone,
                 allow_negative_stock: *allow_negative_stock,
                 low_stock_threshold: *low_stock_threshold,
+                require_terminal_keys: *require_terminal_keys,
                 opened_at: to_micros(*now),
             })]),
-            ShopCommand::ChangeShop { name, currency, timezone, allow_negative_stock, low_stock_threshold, now } => {
+            ShopCommand::ChangeShop {
+                name,
+                currency,
+                timezone,
+                allow_negative_stock,
+                low_stock_threshold,
+                require_terminal_keys,
+                now,
+            } => {
                 let shop = open()?;
                 let before = &shop.settings;
                 let after = Settings {
@@ -59,13 +69,18 @@ impl Decider for ShopDecider {
                     timezone: timezone.unwrap_or(before.timezone),
                     allow_negative_stock: allow_negative_stock.unwrap_or(before.allow_negative_stock),
                     low_stock_threshold: low_stock_threshold.unwrap_or(before.low_stock_threshold),
+                    require_terminal_keys: require_terminal_keys.unwrap_or(before.require_terminal_keys),
                 };
+                changeable(shop, &after)?;
                 Ok(if after == *before { Vec::new() } else { vec![changed(shop.shop_id, after, *now)] })
             }
             ShopCommand::RegisterTerminal { serial, name, key, now } => {
                 let shop = open()?;
                 if shop.active_terminal(serial).is_some() {
                     return Err(ShopRejection::AlreadyRegistered { serial: serial.clone() });
+                }
+                if shop.settings.require_terminal_keys && key.is_none() {
+                    return Err(ShopRejection::KeyRequired { serial: serial.clone() });
                 }
                 Ok(vec![ShopEvent::TerminalRegistered(TerminalRegistered {
                     shop_id: shop.shop_id,
@@ -83,6 +98,9 @@ impl Decider for ShopDecider {
                 let active = active.unwrap_or(before.active);
                 if (name, active) == (&before.name, before.active) {
                     return Ok(Vec::new());
+                }
+                if active && !before.active && shop.settings.require_terminal_keys && before.key.is_none() {
+                    return Err(ShopRejection::TerminalsWithoutKeys { serials: vec![serial.clone()] });
                 }
                 Ok(vec![ShopEvent::TerminalChanged(TerminalChanged {
                     shop_id: shop.shop_id,
@@ -119,6 +137,7 @@ impl Decider for ShopDecider {
                     price: price.unwrap_or(before.price),
                     active: active.unwrap_or(before.active),
                     stock: before.stock,
+                    added_at: before.added_at,
                 };
                 if after == *before {
                     return Ok(Vec::new());
@@ -204,6 +223,7 @@ impl Decider for ShopDecider {
                     timezone: changed.timezone,
                     allow_negative_stock: changed.allow_negative_stock,
                     low_stock_threshold: changed.low_stock_threshold,
+                    require_terminal_keys: changed.require_terminal_keys,
                 };
             }),
             ShopEvent::TerminalRegistered(registered) => with(shop, |shop| {
@@ -224,6 +244,7 @@ impl Decider for ShopDecider {
                     price: added.price,
                     active: added.active,
                     stock: 0,
+                    added_at: added.added_at,
                 };
                 shop.articles.insert(added.article_id, article);
             }),
@@ -276,8 +297,25 @@ fn changed(shop_id: ShopId, settings: Settings, now: DateTime<Utc>) -> ShopEvent
         timezone: settings.timezone,
         allow_negative_stock: settings.allow_negative_stock,
         low_stock_threshold: settings.low_stock_threshold,
+        require_terminal_keys: settings.require_terminal_keys,
         changed_at: to_micros(now),
     })
+}
+
+/// Whether the shop's settings may become `after`.
+fn changeable(shop: &OpenShop, after: &Settings) -> Result<(), ShopRejection> {
+    let before = &shop.settings;
+    if after.currency != before.currency && shop.recent.has_sold() {
+        return Err(ShopRejection::CurrencyInUse { currency: before.currency.clone() });
+    }
+    if after.require_terminal_keys && !before.require_terminal_keys {
+        let without = shop.terminals.iter().filter(|(_, terminal)| terminal.active && terminal.key.is_none());
+        let serials: Vec<String> = without.map(|(serial, _)| serial.clone()).collect();
+        if !serials.is_empty() {
+            return Err(ShopRejection::TerminalsWithoutKeys { serials });
+        }
+    }
+    Ok(())
 }
 
 /// `shop`, if `other` is another one.
@@ -320,6 +358,7 @@ impl OpenShop {
                 timezone: opened.timezone,
                 allow_negative_stock: opened.allow_negative_stock,
                 low_stock_threshold: opened.low_stock_threshold,
+                require_terminal_keys: opened.require_terminal_keys,
             },
             terminals: BTreeMap::new(),
             articles: BTreeMap::new(),

@@ -17,8 +17,8 @@ mod stock;
 mod values;
 
 pub use command::{
-    AdjustmentOrder, CancelSale, Correction, ReceiptOrder, SaleToCancel, ShopCommand, ShopRejection, SoldLine,
-    TransferOrder,
+    AdjustmentOrder, CancelSale, Correction, Count, CountedAt, ReceiptOrder, SaleToCancel, ShopCommand, ShopRejection,
+    SoldLine, TransferOrder,
 };
 pub use decider::ShopDecider;
 pub use error::SaleError;

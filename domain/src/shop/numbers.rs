@@ -67,6 +67,12 @@ impl RecentNumbers {
         !self.has_forgotten_since(0)
     }
 
+    /// Whether the shop has ever sold anything.
+    #[must_use]
+    pub fn has_sold(&self) -> bool {
+        self.recorded > 0
+    }
+
     /// Remembers the sale's number.
     pub(super) fn remember(&mut self, sale: &SaleRecorded) {
         if sale.number_generated {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub allow_negative_stock: bool,
     /// The stock at or under which an article is low, in units.
     pub low_stock_threshold: i64,
+    /// Whether every terminal needs a key.
+    pub require_terminal_keys: bool,
 }
 
 /// A till or a phone that sells.
@@ -75,6 +78,8 @@ pub struct Article {
     pub active: bool,
     /// How many units there are; below zero when more were sold than were known of.
     pub stock: i64,
+    /// When it was added.
+    pub added_at: DateTime<Utc>,
 }
 
 impl Shop {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::command::{AdjustmentOrder, Correction, ReceiptOrder, ShopRejection, SoldLine, TransferOrder};
+use super::command::{AdjustmentOrder, Correction, CountedAt, ReceiptOrder, ShopRejection, SoldLine, TransferOrder};
 use super::events::{AdjustmentLine, ReceiptLine, SaleLine, TransferLine};
 use super::state::OpenShop;
 use super::values::{Alert, ArticleId, LINES_MAX, QUANTITY_MAX, STOCK_MAX};
+use crate::instant::to_micros;
 
 /// The lines of a delivery.
 pub(super) fn receive(shop: &OpenShop, orders: &[ReceiptOrder]) -> Result<Vec<ReceiptLine>, ShopRejection> {
@@ -26,25 +27,26 @@ pub(super) fn receive(shop: &OpenShop, orders: &[ReceiptOrder]) -> Result<Vec<Re
         .collect()
 }
 
-/// The lines of a correction, without those that change nothing.
+/// The lines of a correction; one that neither corrects nor counts anything is left out.
 pub(super) fn adjust(shop: &OpenShop, orders: &[AdjustmentOrder]) -> Result<Vec<AdjustmentLine>, ShopRejection> {
     let mut stocks = Stocks::of(shop);
     let mut lines = Vec::new();
     for (line, order) in numbered(orders)? {
         let article_id = order.article_id;
-        let (delta, counted) = match order.correction {
+        let (delta, count) = match order.correction {
             Correction::Delta(delta) => (delta, None),
-            Correction::Counted(counted) => {
-                let delta = counted.checked_sub(stocks.now(line, article_id)?);
-                (delta.ok_or(ShopRejection::StockOutOfRange { line, article_id })?, Some(counted))
+            Correction::Counted(count) => {
+                let delta = count.units.checked_sub(stocks.when(line, article_id, count.at)?);
+                (delta.ok_or(ShopRejection::StockOutOfRange { line, article_id })?, Some(count))
             }
         };
         let moved = stocks.add(line, article_id, delta, shop.settings.allow_negative_stock)?;
-        if delta != 0 {
+        if delta != 0 || count.is_some() {
             lines.push(AdjustmentLine {
                 article_id,
                 delta,
-                counted,
+                counted: count.map(|count| count.units),
+                counted_at: count.and_then(|count| count.at).map(|at| to_micros(at.at)),
                 stock_before: moved.before,
                 stock_after: moved.after,
                 alerts: moved.alerts,
@@ -149,6 +151,19 @@ impl<'a> Stocks<'a> {
     fn now(&self, line: usize, article_id: ArticleId) -> Result<i64, ShopRejection> {
         let article = self.shop.articles.get(&article_id).ok_or(ShopRejection::LineArticle { line, article_id })?;
         Ok(self.touched.get(&article_id).copied().unwrap_or(article.stock))
+    }
+
+    /// The stock that a count is compared with: the present one, or the one recorded when it was counted. What earlier
+    /// lines of the document have corrected since counts in either.
+    fn when(&self, line: usize, article_id: ArticleId, at: Option<CountedAt>) -> Result<i64, ShopRejection> {
+        let now = self.now(line, article_id)?;
+        let Some(counted) = at else { return Ok(now) };
+        let article = self.shop.articles.get(&article_id).ok_or(ShopRejection::LineArticle { line, article_id })?;
+        if counted.at < article.added_at {
+            return Err(ShopRejection::CountedBeforeAdded { line, article_id, added_at: article.added_at });
+        }
+        let corrected = now.saturating_sub(article.stock);
+        Ok(counted.stock.saturating_add(corrected))
     }
 
     /// Moves `delta` units; below zero only where it `may_be_negative`.

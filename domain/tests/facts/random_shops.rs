@@ -27,7 +27,7 @@ fn article_id() -> impl Strategy<Value = ArticleId> {
 }
 
 fn correction() -> impl Strategy<Value = Correction> {
-    prop_oneof![(-9_i64..9).prop_map(Correction::Delta), (-2_i64..20).prop_map(Correction::Counted)]
+    prop_oneof![(-9_i64..9).prop_map(Correction::Delta), (-2_i64..20).prop_map(Correction::counted)]
 }
 
 /// A sale of a few lines; its number is one of few, or none.

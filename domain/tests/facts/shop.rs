@@ -22,6 +22,7 @@ fn open_shop() -> ShopCommand {
         timezone: chrono_tz::Tz::Africa__Kinshasa,
         allow_negative_stock: false,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         now: minute(-60),
     }
 }
@@ -33,6 +34,7 @@ fn change_shop(name: Option<&str>, threshold: Option<i64>) -> ShopCommand {
         timezone: None,
         allow_negative_stock: None,
         low_stock_threshold: threshold,
+        require_terminal_keys: None,
         now: minute(0),
     }
 }
@@ -78,6 +80,7 @@ fn a_shop_is_changed_and_what_is_left_out_stays() {
         timezone: chrono_tz::Tz::Africa__Kinshasa,
         allow_negative_stock: true,
         low_stock_threshold: 0,
+        require_terminal_keys: false,
         changed_at: minute(0),
     });
     given([opened(true)]).when(change_shop(Some("Chez Messie"), Some(0))).then([changed.clone()]);

@@ -33,6 +33,7 @@ pub fn opened(allow_negative_stock: bool) -> ShopEvent {
         timezone: Tz::Africa__Kinshasa,
         allow_negative_stock,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         opened_at: minute(-60),
     })
 }

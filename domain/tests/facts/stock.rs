@@ -1,10 +1,11 @@
 //! Receipts, corrections, transfers and cancelled sales: every line moves the stock that the lines before it have left.
 
+use daybook_domain::decider::Decider as _;
 use daybook_domain::shop::{
-    AdjustmentLine, AdjustmentOrder, Alert, AlertKind, ArticleId, CancelSale, CancelledSale, Correction, LINES_MAX,
-    QUANTITY_MAX, ReceiptLine, ReceiptOrder, STOCK_MAX, SaleCancelled, SaleToCancel, ShopCommand, ShopDecider,
-    ShopEvent, ShopRejection, SoldLine, StockAdjusted, StockReceived, StockTransferredIn, StockTransferredOut,
-    TransferLine, TransferOrder,
+    AdjustmentLine, AdjustmentOrder, Alert, AlertKind, ArticleId, CancelSale, CancelledSale, Correction, Count,
+    CountedAt, LINES_MAX, QUANTITY_MAX, ReceiptLine, ReceiptOrder, STOCK_MAX, SaleCancelled, SaleToCancel, Shop,
+    ShopCommand, ShopDecider, ShopEvent, ShopRejection, SoldLine, StockAdjusted, StockReceived, StockTransferredIn,
+    StockTransferredOut, TransferLine, TransferOrder,
 };
 
 use crate::given::{Given, minute};
@@ -44,6 +45,7 @@ fn adjusted(lines: &[Corrected<'_>]) -> ShopEvent {
         article_id: *article_id,
         delta: *delta,
         counted: *counted,
+        counted_at: None,
         stock_before: *before,
         stock_after: before + delta,
         alerts: alerts.to_vec(),
@@ -117,7 +119,7 @@ fn a_document_has_lines_but_not_too_many() {
 fn a_line_that_cannot_be_names_itself() {
     let unknown = ShopRejection::LineArticle { line: 2, article_id: 99 };
     given(stocked(false)).when(receive(&[(PHONE, 1), (99, 1)])).then_rejected(unknown.clone());
-    let counted = [(PHONE, Correction::Delta(1)), (99, Correction::Counted(1))];
+    let counted = [(PHONE, Correction::Delta(1)), (99, Correction::counted(1))];
     given(stocked(false)).when(adjust(&counted)).then_rejected(unknown.clone());
     given(stocked(false)).when(transfer_out(vec![order(PHONE, 1), order(99, 1)])).then_rejected(unknown.clone());
     given(stocked(false)).when(transfer_in(vec![order(PHONE, 1), order(99, 1)])).then_rejected(unknown);
@@ -135,10 +137,10 @@ fn a_stock_is_counted_up_to_a_bound_in_either_direction() {
     let out = ShopRejection::StockOutOfRange { line: 1, article_id: PHONE };
     given(full()).when(receive(&[(PHONE, 1)])).then_rejected(out.clone());
     given(full()).when(transfer_in(vec![order(PHONE, 1)])).then_rejected(out.clone());
-    for correction in [Correction::Delta(1), Correction::Counted(STOCK_MAX + 1), Correction::Delta(i64::MAX)] {
+    for correction in [Correction::Delta(1), Correction::counted(STOCK_MAX + 1), Correction::Delta(i64::MAX)] {
         given(full()).when(adjust(&[(PHONE, correction)])).then_rejected(out.clone());
     }
-    for correction in [Correction::Counted(-STOCK_MAX - 1), Correction::Counted(i64::MIN), Correction::Delta(i64::MIN)]
+    for correction in [Correction::counted(-STOCK_MAX - 1), Correction::counted(i64::MIN), Correction::Delta(i64::MIN)]
     {
         given(stocked(true)).when(adjust(&[(PHONE, correction)])).then_rejected(out.clone());
     }
@@ -146,7 +148,7 @@ fn a_stock_is_counted_up_to_a_bound_in_either_direction() {
 
 #[test]
 fn a_correction_is_a_difference_or_a_count_in_order() {
-    let lines = [(PHONE, Correction::Delta(-3)), (PHONE, Correction::Counted(19)), (SWEET, Correction::Counted(8))];
+    let lines = [(PHONE, Correction::Delta(-3)), (PHONE, Correction::counted(19)), (SWEET, Correction::counted(8))];
     given(stocked(false)).when(adjust(&lines)).then([adjusted(&[
         (PHONE, -3, None, 20, &[]),
         (PHONE, 2, Some(19), 17, &[]),
@@ -155,11 +157,43 @@ fn a_correction_is_a_difference_or_a_count_in_order() {
 }
 
 #[test]
-fn a_correction_that_changes_nothing_is_none() {
-    let lines = [(PHONE, Correction::Delta(0)), (SWEET, Correction::Counted(7))];
-    given(stocked(false)).when(adjust(&lines)).then([]);
-    let lines = [(PHONE, Correction::Delta(0)), (SWEET, Correction::Counted(6))];
-    given(stocked(false)).when(adjust(&lines)).then([adjusted(&[(SWEET, -1, Some(6), 7, &[])])]);
+fn a_difference_of_nothing_is_none_and_a_count_is_recorded_also_when_the_stock_is_right() {
+    given(stocked(false)).when(adjust(&[(PHONE, Correction::Delta(0))])).then([]);
+    let lines = [(PHONE, Correction::Delta(0)), (SWEET, Correction::counted(7)), (SWEET, Correction::counted(6))];
+    let both = adjusted(&[(SWEET, 0, Some(7), 7, &[]), (SWEET, -1, Some(6), 7, &[])]);
+    given(stocked(false)).when(adjust(&lines)).then([both]);
+}
+
+#[test]
+fn a_count_of_the_past_corrects_the_stock_of_that_moment() {
+    let counted = |units, minutes, stock| {
+        Correction::Counted(Count { units, at: Some(CountedAt { at: minute(minutes), stock }) })
+    };
+    // 20 phones now, of which there were 23 when 22 were counted; a second count knows of the first.
+    let lines = [(PHONE, counted(22, -5, 23)), (PHONE, counted(21, -4, 22)), (PHONE, Correction::counted(18))];
+    let (events, rejection) = decided(stocked(false), adjust(&lines));
+    assert_eq!(rejection, None);
+    let [ShopEvent::StockAdjusted(adjusted)] = &events[..] else { panic!("{events:?}") };
+    let told: Vec<_> = adjusted.lines.iter().map(|l| (l.delta, l.counted, l.counted_at, l.stock_after)).collect();
+    assert_eq!(
+        told,
+        [(-1, Some(22), Some(minute(-5)), 19), (0, Some(21), Some(minute(-4)), 19), (-1, Some(18), None, 18),]
+    );
+    let below = ShopRejection::BelowZero { line: 1, article_id: SWEET, stock: 7 };
+    given(stocked(false)).when(adjust(&[(SWEET, counted(0, -5, 8))])).then_rejected(below);
+    let unknown = ShopRejection::LineArticle { line: 1, article_id: 99 };
+    given(stocked(false)).when(adjust(&[(99, counted(0, -5, 0))])).then_rejected(unknown);
+}
+
+#[test]
+fn nothing_was_counted_before_the_shop_had_it() {
+    let Shop::Open(shop) = folded(&stocked(false)) else { panic!() };
+    let added_at = shop.articles[&PHONE].added_at;
+    let counted = |at| (PHONE, Correction::Counted(Count { units: 20, at: Some(CountedAt { at, stock: 0 }) }));
+    let before = added_at - chrono::TimeDelta::microseconds(1);
+    let rejection = ShopRejection::CountedBeforeAdded { line: 1, article_id: PHONE, added_at };
+    given(stocked(false)).when(adjust(&[counted(before)])).then_rejected(rejection);
+    assert_eq!(decided(stocked(false), adjust(&[counted(added_at)])).1, None);
 }
 
 #[test]
@@ -291,4 +325,16 @@ fn a_cancelled_sale_brings_its_goods_back_and_keeps_its_number() {
     let shop = folded(&past().chain([cancelled]).collect::<Vec<_>>());
     assert_eq!((stock_of(&shop, SWEET), stock_of(&shop, PHONE)), (7, 20));
     assert_eq!(open(&shop).recent.fingerprint("V-1"), Some(&*sold.fingerprint));
+}
+
+/// What comes of a command.
+fn decided(
+    events: impl IntoIterator<Item = ShopEvent>,
+    command: ShopCommand,
+) -> (Vec<ShopEvent>, Option<ShopRejection>) {
+    let events: Vec<ShopEvent> = events.into_iter().collect();
+    match ShopDecider::decide(&folded(&events), &command) {
+        Ok(events) => (events, None),
+        Err(rejection) => (Vec::new(), Some(rejection)),
+    }
 }

@@ -73,6 +73,7 @@ fn an_opened_shop_is_stored_like_this() {
         timezone: Tz::Africa__Kinshasa,
         allow_negative_stock: false,
         low_stock_threshold: 5,
+        require_terminal_keys: false,
         opened_at: minute(0),
     })), @r#"ShopOpened 1 {"shop_id":2,"name":"Ma Boutique","currency":"CDF","timezone":"Africa/Kinshasa","allow_negative_stock":false,"low_stock_threshold":5,"opened_at":"2025-10-28T10:30:00Z"}"#);
 }
@@ -86,6 +87,7 @@ fn a_changed_shop_is_stored_like_this() {
         timezone: Tz::UTC,
         allow_negative_stock: true,
         low_stock_threshold: 0,
+        require_terminal_keys: false,
         changed_at: minute(0),
     })), @r#"ShopChanged 1 {"shop_id":2,"name":"Ma Boutique","currency":"USD","timezone":"UTC","allow_negative_stock":true,"low_stock_threshold":0,"changed_at":"2025-10-28T10:30:00Z"}"#);
 }
@@ -173,6 +175,7 @@ fn adjusted_stock_is_stored_like_this() {
         article_id: SWEET,
         delta,
         counted,
+        counted_at: None,
         stock_before,
         stock_after: stock_before + delta,
         alerts,
@@ -184,6 +187,36 @@ fn adjusted_stock_is_stored_like_this() {
         lines: vec![line(-9, None, 7, vec![LOW, NEGATIVE]), line(5, Some(3), -2, Vec::new())],
         adjusted_at: minute(0),
     })), @r#"StockAdjusted 1 {"shop_id":2,"document":"INV-1","reason":"casse","lines":[{"article_id":7,"delta":-9,"stock_before":7,"stock_after":-2,"alerts":[{"kind":"low","threshold":5},{"kind":"negative","threshold":0}]},{"article_id":7,"delta":5,"counted":3,"stock_before":-2,"stock_after":3}],"adjusted_at":"2025-10-28T10:30:00Z"}"#);
+}
+
+#[test]
+fn a_count_of_the_past_and_required_keys_are_stored_like_this() {
+    let line = AdjustmentLine {
+        article_id: SWEET,
+        delta: 0,
+        counted: Some(3),
+        counted_at: Some(minute(-5)),
+        stock_before: 2,
+        stock_after: 2,
+        alerts: Vec::new(),
+    };
+    assert_snapshot!(shop(ShopEvent::StockAdjusted(StockAdjusted {
+        shop_id: SHOP,
+        document: "INV-1".to_owned(),
+        reason: "inventaire".to_owned(),
+        lines: vec![line],
+        adjusted_at: minute(0),
+    })), @r#"StockAdjusted 1 {"shop_id":2,"document":"INV-1","reason":"inventaire","lines":[{"article_id":7,"delta":0,"counted":3,"counted_at":"2025-10-28T10:25:00Z","stock_before":2,"stock_after":2}],"adjusted_at":"2025-10-28T10:30:00Z"}"#);
+    assert_snapshot!(shop(ShopEvent::ShopOpened(ShopOpened {
+        shop_id: SHOP,
+        name: "Ma Boutique".to_owned(),
+        currency: "CDF".to_owned(),
+        timezone: Tz::Africa__Kinshasa,
+        allow_negative_stock: false,
+        low_stock_threshold: 3,
+        require_terminal_keys: true,
+        opened_at: minute(0),
+    })), @r#"ShopOpened 1 {"shop_id":2,"name":"Ma Boutique","currency":"CDF","timezone":"Africa/Kinshasa","allow_negative_stock":false,"low_stock_threshold":3,"require_terminal_keys":true,"opened_at":"2025-10-28T10:30:00Z"}"#);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Export {
         at: impl Fn(Position),
     ) -> Result<Option<Exported<W>>, ExportError> {
         let about = [
-            ("daybook.format", "1".to_owned()),
+            ("daybook.format", "2".to_owned()),
             ("daybook.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("daybook.after", self.after.to_string()),
             ("daybook.until", self.until.to_string()),

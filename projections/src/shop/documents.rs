@@ -37,7 +37,7 @@ impl Projection for StockDocuments {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -152,6 +152,8 @@ pub struct Received {
 pub struct Adjusted {
     delta: i64,
     counted: Option<i64>,
+    #[serde(serialize_with = "instant::option::serialize")]
+    counted_at: Option<DateTime<Utc>>,
 }
 
 /// What moved.
@@ -198,7 +200,7 @@ pub fn adjustment<'a>(
     let lines = (1..).zip(&event.lines).map(|(line, adjusted)| Line {
         line,
         article_id: adjusted.article_id,
-        what: Adjusted { delta: adjusted.delta, counted: adjusted.counted },
+        what: Adjusted { delta: adjusted.delta, counted: adjusted.counted, counted_at: adjusted.counted_at },
         stock_before: adjusted.stock_before,
         stock_after: adjusted.stock_after,
     });

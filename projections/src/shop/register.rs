@@ -29,6 +29,7 @@ const SHOPS: Table = Table {
         Column::new("timezone"),
         Column::new("allow_negative_stock"),
         Column::new("low_stock_threshold"),
+        Column::new("require_terminal_keys"),
     ],
 };
 
@@ -64,7 +65,7 @@ impl Projection for Shops {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -103,6 +104,7 @@ impl Projection for Shops {
                         shop.timezone.name(),
                         shop.allow_negative_stock,
                         shop.low_stock_threshold,
+                        shop.require_terminal_keys,
                     );
                     shops.insert(shop.shop_id, row);
                 }
@@ -114,6 +116,7 @@ impl Projection for Shops {
                         shop.timezone.name(),
                         shop.allow_negative_stock,
                         shop.low_stock_threshold,
+                        shop.require_terminal_keys,
                     );
                     shops.insert(shop.shop_id, row);
                 }
@@ -179,7 +182,15 @@ impl Projection for Shops {
     }
 }
 
-fn shop_row(id: i64, name: &str, currency: &str, zone: &'static str, negative: bool, threshold: i64) -> [Value; 6] {
+fn shop_row(
+    id: i64,
+    name: &str,
+    currency: &str,
+    zone: &'static str,
+    negative: bool,
+    threshold: i64,
+    keys: bool,
+) -> [Value; 7] {
     [
         Value::Int(id),
         Value::Text(name.to_owned()),
@@ -187,6 +198,7 @@ fn shop_row(id: i64, name: &str, currency: &str, zone: &'static str, negative: b
         Value::Word(zone),
         Value::Int(i64::from(negative)),
         Value::Int(threshold),
+        Value::Int(i64::from(keys)),
     ]
 }
 
@@ -225,12 +237,14 @@ pub struct ShopRow {
     pub allow_negative_stock: bool,
     /// At or under this an article's stock is low.
     pub low_stock_threshold: i64,
+    /// Every terminal needs a key.
+    pub require_terminal_keys: bool,
 }
 
-type ShopTuple = (i64, StoredText, StoredText, String, i64, i64);
+type ShopTuple = (i64, StoredText, StoredText, String, i64, i64, i64);
 
 impl From<ShopTuple> for ShopRow {
-    fn from((id, name, currency, timezone, negative, low_stock_threshold): ShopTuple) -> Self {
+    fn from((id, name, currency, timezone, negative, low_stock_threshold, keys): ShopTuple) -> Self {
         Self {
             id,
             name: name.0,
@@ -238,6 +252,7 @@ impl From<ShopTuple> for ShopRow {
             timezone,
             allow_negative_stock: negative != 0,
             low_stock_threshold,
+            require_terminal_keys: keys != 0,
         }
     }
 }
@@ -283,7 +298,8 @@ impl From<ArticleTuple> for ArticleRow {
     }
 }
 
-const SHOP: &str = "SELECT shop_id, name, currency, timezone, allow_negative_stock, low_stock_threshold FROM shops";
+const SHOP: &str = "SELECT shop_id, name, currency, timezone, allow_negative_stock, low_stock_threshold, \
+                    require_terminal_keys FROM shops";
 const ARTICLE: &str = "SELECT a.article_id, a.name, a.code, a.category, a.price, a.active, coalesce(s.stock, 0) \
                        FROM articles a LEFT JOIN stock s ON s.shop_id = a.shop_id AND s.article_id = a.article_id";
 

@@ -257,6 +257,7 @@ impl Dice {
                 timezone,
                 allow_negative_stock,
                 low_stock_threshold,
+                require_terminal_keys: active,
                 opened_at: at,
             }),
             1 => ShopEvent::ShopChanged(ShopChanged {
@@ -266,6 +267,7 @@ impl Dice {
                 timezone,
                 allow_negative_stock,
                 low_stock_threshold,
+                require_terminal_keys: active,
                 changed_at: at,
             }),
             2 => ShopEvent::TerminalRegistered(TerminalRegistered {
@@ -315,6 +317,7 @@ impl Dice {
                     article_id,
                     delta: quantity,
                     counted: self.maybe(|_| stock_after),
+                    counted_at: self.maybe(|_| at),
                     stock_before,
                     stock_after,
                     alerts: self.alerts(),

@@ -7,9 +7,8 @@ pub mod reconcile;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use daybook_domain::shop::{ArticleId, ShopId};
-use daybook_eventlog::Position;
 use daybook_projections::ReadModelsError;
 use daybook_projections::shop::ledger::{self, Basis};
 use daybook_projections::shop::register;
@@ -21,7 +20,7 @@ use crate::auth::{Caller, Role};
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
-use crate::http::unread::{log_unread, models_unread};
+use crate::http::unread::models_unread;
 use crate::http::{Problem, instant};
 
 const READERS: [Role; 3] = [Role::Auditor, Role::Staff, Role::Admin];
@@ -128,10 +127,12 @@ pub async fn stocks(
             ledger::stocks_occurred_by(&app.models, shop_id, after, limit, at).await.map_err(failed)?
         }
         moment => {
-            let until = recorded_by(&app, moment.map(|(at, _)| at)).await?;
-            let rows = match until {
+            let rows = match moment {
                 None => ledger::stocks(&app.models, shop_id, after, limit + 1).await,
-                Some(until) => ledger::stocks_up_to(&app.models, shop_id, after, limit + 1, until).await,
+                Some((at, _)) => {
+                    let until = app.recorded_by(at).await?;
+                    ledger::stocks_up_to(&app.models, shop_id, after, limit + 1, until).await
+                }
             };
             let mut rows = rows.map_err(failed)?;
             let next = cut(&mut rows, limit, |row| row.article_id);
@@ -147,13 +148,6 @@ pub async fn stocks(
     };
     let next = next.map(|article: ArticleId| article.to_string());
     Ok(Json(Stocks { items: rows.into_iter().map(item).collect(), next }))
-}
-
-/// Up to where the log had been recorded at a moment. Recorded times never go back, so that a position says it all.
-async fn recorded_by(app: &App, at: Option<DateTime<Utc>>) -> Result<Option<Position>, Problem> {
-    let Some(at) = at else { return Ok(None) };
-    let after = at.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(at);
-    app.log.last_before(after).await.map(Some).map_err(log_unread)
 }
 
 /// Which time counts: when the log took a movement, or when it happened.
@@ -199,10 +193,10 @@ pub async fn stock(
     let article = article(&app, shop_id, article_id).await?;
     let (stock, position) = match moment {
         Some((at, Basis::Occurred)) => ledger::stock_occurred_by(&app.models, shop_id, article_id, at).await,
-        moment => match recorded_by(&app, moment.map(|(at, _)| at)).await? {
-            None => ledger::stock(&app.models, shop_id, article_id).await,
-            Some(until) => ledger::stock_up_to(&app.models, shop_id, article_id, until).await,
-        },
+        Some((at, Basis::Recorded)) => {
+            ledger::stock_up_to(&app.models, shop_id, article_id, app.recorded_by(at).await?).await
+        }
+        None => ledger::stock(&app.models, shop_id, article_id).await,
     }
     .map_err(failed)?;
     Ok(Json(Stock { shop_id, article_id, name: article.name, stock, position }))

@@ -91,6 +91,9 @@ pub struct Movement {
     /// The position of the movement that it takes back.
     #[schema(required)]
     reversal_of: Option<i64>,
+    /// When it was counted, of an ADJUSTMENT to an earlier count.
+    #[serde(with = "instant::option", skip_serializing_if = "Option::is_none")]
+    counted_at: Option<DateTime<Utc>>,
     /// Of a TRANSFER_OUT.
     #[serde(skip_serializing_if = "Option::is_none")]
     to_shop: Option<i64>,
@@ -119,6 +122,7 @@ impl From<ledger::Movement> for Movement {
             recorded_at: row.recorded_at,
             reason: row.reason,
             reversal_of: row.reversal_of,
+            counted_at: row.counted_at,
             to_shop: row.other_shop.filter(|_| !incoming),
             from_shop: row.other_shop.filter(|_| incoming),
         }

@@ -23,6 +23,9 @@ pub struct ShopOpened {
     pub allow_negative_stock: bool,
     /// The stock at or under which an article is low, in units.
     pub low_stock_threshold: i64,
+    /// Whether every terminal needs a key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_terminal_keys: bool,
     /// When it was opened.
     #[serde(with = "crate::instant")]
     pub opened_at: DateTime<Utc>,
@@ -48,6 +51,9 @@ pub struct ShopChanged {
     pub allow_negative_stock: bool,
     /// The stock at or under which an article is low, in units.
     pub low_stock_threshold: i64,
+    /// Whether every terminal needs a key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_terminal_keys: bool,
     /// When they changed.
     #[serde(with = "crate::instant")]
     pub changed_at: DateTime<Utc>,

@@ -34,7 +34,7 @@ pub struct SaleRecorded {
     #[serde(with = "crate::instant")]
     pub sold_at: DateTime<Utc>,
     /// The till's own date, when it was too far in the future or in the past to be kept.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_instant")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::instant::option")]
     pub date_replaced: Option<DateTime<Utc>>,
     /// That date as it was sent; events of older builds do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,22 +118,4 @@ pub struct CancelledSale {
     pub paye: bool,
     /// What all its lines cost together.
     pub montant_total: Money,
-}
-
-/// A moment that may be absent, like [`crate::instant`].
-mod optional_instant {
-    use chrono::{DateTime, Utc};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Moment(#[serde(with = "crate::instant")] DateTime<Utc>);
-
-    #[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
-    pub fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-        at.map(Moment).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-        Ok(Option::<Moment>::deserialize(deserializer)?.map(|Moment(at)| at))
-    }
 }

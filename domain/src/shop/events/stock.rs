@@ -54,7 +54,7 @@ pub struct StockAdjusted {
     pub document: String,
     /// Why it was made.
     pub reason: String,
-    /// What changed; an article whose stock was right has no line.
+    /// What was corrected or counted; where the stock was right, the difference is 0.
     pub lines: Vec<AdjustmentLine>,
     /// When it was made.
     #[serde(with = "crate::instant")]
@@ -71,11 +71,15 @@ impl Stored for StockAdjusted {
 pub struct AdjustmentLine {
     /// The article.
     pub article_id: ArticleId,
-    /// By how many units; not zero.
+    /// By how many units; 0 only for a count that equals the stock.
     pub delta: i64,
     /// What was counted, when the correction comes from counting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<i64>,
+    /// When it was counted, if not at the time of the correction: `delta` is the difference to the stock that was
+    /// recorded at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::instant::option")]
+    pub counted_at: Option<DateTime<Utc>>,
     /// The stock before this line.
     pub stock_before: i64,
     /// The stock after this line.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ::parquet::data_type::ByteArray;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::EventRef;
 
@@ -29,7 +30,7 @@ impl Columns {
         self.stream.add(event.stream.as_str().as_bytes());
         self.category.add(event.stream.category().as_bytes());
         self.version.push(event.version.cast_signed());
-        self.id.add(event.id.as_bytes());
+        self.id.add(event.id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
         self.event_type.add(event.event_type.as_bytes());
         self.schema_version.push(event.schema_version.into());
         self.data.add(event.data.as_bytes());
@@ -44,7 +45,7 @@ impl Columns {
 
     /// Of texts; the other columns are bounded by the rows.
     pub(super) fn bytes(&self) -> usize {
-        [&self.stream, &self.category, &self.event_type, &self.data, &self.metadata]
+        [&self.stream, &self.category, &self.id, &self.event_type, &self.data, &self.metadata]
             .map(|texts| texts.bytes.len())
             .iter()
             .sum()
@@ -74,9 +75,9 @@ impl Texts {
     }
 
     /// The values as the writer takes them; their bytes are not copied.
-    pub(super) fn values<T: From<ByteArray>>(self) -> Vec<T> {
+    pub(super) fn values(self) -> Vec<ByteArray> {
         let bytes = Bytes::from(self.bytes);
-        self.places.into_iter().map(|place| ByteArray::from(bytes.slice(place)).into()).collect()
+        self.places.into_iter().map(|place| ByteArray::from(bytes.slice(place))).collect()
     }
 }
 
@@ -89,7 +90,6 @@ mod tests {
         let mut texts = Texts::default();
         ["a", "", "bc", "bc", "a"].iter().for_each(|text| texts.add(text.as_bytes()));
         assert_eq!(texts.bytes, b"abca");
-        let values: Vec<ByteArray> = texts.values();
-        assert_eq!(values, ["a", "", "bc", "bc", "a"].map(ByteArray::from));
+        assert_eq!(texts.values(), ["a", "", "bc", "bc", "a"].map(ByteArray::from));
     }
 }

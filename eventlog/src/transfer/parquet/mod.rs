@@ -1,4 +1,5 @@
-//! The log as a Parquet file: typed columns for the envelope, `data` and `metadata` as JSON, every column required.
+//! The log as a Parquet file: typed columns for the envelope, `id`, `data` and `metadata` as plain strings, every column
+//! required. Strings and UTC timestamps are what every reader knows; not all know Parquet's types for JSON and UUIDs.
 //!
 //! The `parquet` crate writes it, column by column of one row group at a time: memory holds the row group that is
 //! gathered or encoded, and it is bounded by events and by bytes.
@@ -9,7 +10,7 @@ use std::{io::Write, mem::take, sync::Arc};
 
 use ::parquet::{
     basic::{Compression, Encoding, ZstdLevel},
-    data_type::{ByteArrayType, DataType, FixedLenByteArrayType, Int32Type, Int64Type},
+    data_type::{ByteArrayType, DataType, Int32Type, Int64Type},
     errors::ParquetError,
     file::{
         metadata::{KeyValue, SortingColumn},
@@ -32,11 +33,11 @@ const SCHEMA: &str = "message event {
     required binary stream (STRING);
     required binary category (STRING);
     required int64 version;
-    required fixed_len_byte_array(16) id (UUID);
+    required binary id (STRING);
     required binary type (STRING);
     required int32 schema_version;
-    required binary data (JSON);
-    required binary metadata (JSON);
+    required binary data (STRING);
+    required binary metadata (STRING);
     required int64 occurred_at (TIMESTAMP(MICROS,true));
     required int64 recorded_at (TIMESTAMP(MICROS,true));
 }";
@@ -96,7 +97,7 @@ impl<W: Write + Send> EventFile<W> {
         group.column::<ByteArrayType>(|part| take(&mut part.stream).values())?;
         group.column::<ByteArrayType>(|part| take(&mut part.category).values())?;
         group.column::<Int64Type>(|part| take(&mut part.version))?;
-        group.column::<FixedLenByteArrayType>(|part| take(&mut part.id).values())?;
+        group.column::<ByteArrayType>(|part| take(&mut part.id).values())?;
         group.column::<ByteArrayType>(|part| take(&mut part.event_type).values())?;
         group.column::<Int32Type>(|part| take(&mut part.schema_version))?;
         group.column::<ByteArrayType>(|part| take(&mut part.data).values())?;

@@ -4,6 +4,7 @@ mod queries;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use daybook_domain::{
     event::{Event, Stored},
     shop::{
@@ -48,6 +49,7 @@ const MOVEMENTS: Table = Table {
         Column::new("reason"),
         Column::new("reversal_of"),
         Column::new("other_shop"),
+        Column::new("counted_at"),
     ],
 };
 
@@ -84,7 +86,7 @@ impl Projection for StockLedger {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -127,7 +129,7 @@ type MovementKey = (i64, i64, u64, usize);
 
 #[derive(Default)]
 struct Rows {
-    movements: Vec<(MovementKey, [Value; 17])>,
+    movements: Vec<(MovementKey, [Value; 18])>,
     stock: BTreeMap<(i64, i64), [Value; 5]>,
     alerts: Vec<[Value; 8]>,
 }
@@ -143,13 +145,13 @@ struct Document<'a> {
     other_shop: Option<i64>,
 }
 
-/// One movement: article, change, stock before and after, alerts.
-type Line<'a> = (i64, i64, i64, i64, &'a [Alert]);
+/// One movement: article, change, stock before and after, alerts, when it was counted.
+type Line<'a> = (i64, i64, i64, i64, &'a [Alert], Option<DateTime<Utc>>);
 
 impl Rows {
     /// In the order of the key, so that an article's movements are written side by side. The rows are large: their
     /// places are sorted, and each row is moved once.
-    fn movements_by_key(&mut self) -> impl Iterator<Item = [Value; 17]> {
+    fn movements_by_key(&mut self) -> impl Iterator<Item = [Value; 18]> {
         let mut order: Vec<(MovementKey, usize)> =
             self.movements.iter().enumerate().map(|(place, (key, _))| (*key, place)).collect();
         order.sort_unstable();
@@ -170,36 +172,37 @@ impl Rows {
         match event {
             ShopEvent::StockReceived(receipt) => {
                 let lines = receipt.lines.iter();
-                let lines = lines.map(|l| (l.article_id, l.quantity, l.stock_before, l.stock_after, &*l.alerts));
+                let lines = lines.map(|l| (l.article_id, l.quantity, l.stock_before, l.stock_after, &*l.alerts, None));
                 self.document(decoded, &plain(receipt.shop_id, "RECEIPT", &receipt.document), lines);
             }
             ShopEvent::StockAdjusted(adjusted) => {
                 let lines = adjusted.lines.iter();
-                let lines = lines.map(|l| (l.article_id, l.delta, l.stock_before, l.stock_after, &*l.alerts));
+                let lines =
+                    lines.map(|l| (l.article_id, l.delta, l.stock_before, l.stock_after, &*l.alerts, l.counted_at));
                 let document = plain(adjusted.shop_id, "ADJUSTMENT", &adjusted.document);
                 self.document(decoded, &Document { reason: Some(&adjusted.reason), ..document }, lines);
             }
             ShopEvent::StockTransferredOut(out) => {
                 let lines = out.lines.iter();
-                let lines = lines.map(|l| (l.article_id, -l.quantity, l.stock_before, l.stock_after, &*l.alerts));
+                let lines = lines.map(|l| (l.article_id, -l.quantity, l.stock_before, l.stock_after, &*l.alerts, None));
                 let document = plain(out.shop_id, "TRANSFER_OUT", &out.document);
                 self.document(decoded, &Document { other_shop: Some(out.to_shop), ..document }, lines);
             }
             ShopEvent::StockTransferredIn(into) => {
                 let lines = into.lines.iter();
-                let lines = lines.map(|l| (l.article_id, l.quantity, l.stock_before, l.stock_after, &*l.alerts));
+                let lines = lines.map(|l| (l.article_id, l.quantity, l.stock_before, l.stock_after, &*l.alerts, None));
                 let document = plain(into.shop_id, "TRANSFER_IN", &into.document);
                 self.document(decoded, &Document { other_shop: Some(into.from_shop), ..document }, lines);
             }
             ShopEvent::SaleRecorded(sale) => {
                 let lines = sale.lines.iter();
-                let lines = lines.map(|l| (l.article_id, -l.quantite, l.stock_before, l.stock_after, &*l.alerts));
+                let lines = lines.map(|l| (l.article_id, -l.quantite, l.stock_before, l.stock_after, &*l.alerts, None));
                 let document = plain(sale.shop_id, "VENTE", &sale.numero_facture);
                 self.document(decoded, &Document { terminal: Some(&sale.terminal), ..document }, lines);
             }
             ShopEvent::SaleCancelled(cancelled) => {
                 let lines = cancelled.lines.iter();
-                let lines = lines.map(|l| (l.article_id, l.quantite, l.stock_before, l.stock_after, &*l.alerts));
+                let lines = lines.map(|l| (l.article_id, l.quantite, l.stock_before, l.stock_after, &*l.alerts, None));
                 let document = Document {
                     terminal: Some(&cancelled.terminal),
                     reason: Some(&cancelled.motif),
@@ -222,7 +225,11 @@ impl Rows {
         let text = |text: Option<&str>| Value::from(text.map(|text| Value::Text(text.to_owned())));
         // A terminal speaks for itself; who else moved stock is a user.
         let user = decoded.actor.as_deref().filter(|_| document.terminal.is_none());
-        for (line, (article, delta, before, after, alerts)) in (1_usize..).zip(lines) {
+        for (line, (article, delta, before, after, alerts, counted_at)) in (1_usize..).zip(lines) {
+            // A count that found the stock right moves nothing.
+            if delta == 0 {
+                continue;
+            }
             let number = Value::Int(i64::try_from(line).unwrap_or(i64::MAX));
             let row = [
                 Value::Int(document.shop),
@@ -242,6 +249,7 @@ impl Rows {
                 text(document.reason),
                 document.reversal_of.map(|position| Value::Int(position.cast_signed())).into(),
                 document.other_shop.map(Value::Int).into(),
+                counted_at.map(|at| Value::Int(at.timestamp_micros())).into(),
             ];
             self.movements.push(((document.shop, article, position, line), row));
             let stock = [
@@ -270,7 +278,6 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use daybook_domain::shop::{AlertKind, ReceiptLine};
 
     use super::*;
@@ -299,8 +306,8 @@ mod tests {
         assert_eq!(
             rows(&StockLedger, [receipt(5, 0, vec![]), receipt(3, 5, vec![])]),
             [
-                "stock_movements: 2 | 6 | 1 | 1 | #1 | RECEIPT | 5 | 0 | 5 | R-1 | - | anna | 0 | 0 | - | - | -",
-                "stock_movements: 2 | 6 | 2 | 1 | #2 | RECEIPT | 3 | 5 | 8 | R-1 | - | anna | 0 | 0 | - | - | -",
+                "stock_movements: 2 | 6 | 1 | 1 | #1 | RECEIPT | 5 | 0 | 5 | R-1 | - | anna | 0 | 0 | - | - | - | -",
+                "stock_movements: 2 | 6 | 2 | 1 | #2 | RECEIPT | 3 | 5 | 8 | R-1 | - | anna | 0 | 0 | - | - | - | -",
                 "stock: 2 | 6 | 8 | 2 | 0",
             ]
         );

@@ -63,6 +63,8 @@ pub struct Movement {
     pub reversal_of: Option<i64>,
     /// Where a transfer went to or came from.
     pub other_shop: Option<i64>,
+    /// When it was counted, of a correction to what was counted earlier.
+    pub counted_at: Option<DateTime<Utc>>,
 }
 
 /// Which movements of an article are asked for.
@@ -93,7 +95,7 @@ pub async fn movements(
     let time = basis.column();
     let sql = format!(
         "SELECT position, line, event_id, type, delta, stock_before, stock_after, document, terminal, \"user\", \
-         occurred_at, recorded_at, reason, reversal_of, other_shop FROM stock_movements \
+         occurred_at, recorded_at, reason, reversal_of, other_shop, counted_at FROM stock_movements \
          WHERE shop_id = $1 AND article_id = $2 AND (position, line) > ($3, $4) \
          AND {time} >= $5 AND {time} < $6 AND ($7 IS NULL OR type = $7) ORDER BY position, line LIMIT $8"
     );
@@ -129,11 +131,12 @@ type MovementTuple = (
     Option<StoredText>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
 );
 
 fn movement(shop_id: i64, article_id: i64, row: MovementTuple) -> Movement {
     let (position, line, event_id, kind, delta, stock_before, stock_after, document, terminal, user, ..) = row;
-    let (.., occurred_at, recorded_at, reason, reversal_of, other_shop) = row;
+    let (.., occurred_at, recorded_at, reason, reversal_of, other_shop, counted_at) = row;
     Movement {
         position,
         line,
@@ -152,6 +155,7 @@ fn movement(shop_id: i64, article_id: i64, row: MovementTuple) -> Movement {
         reason: reason.map(String::from),
         reversal_of,
         other_shop,
+        counted_at: counted_at.map(from_micros),
     }
 }
 
