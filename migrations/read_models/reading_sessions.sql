@@ -1,5 +1,6 @@
 -- One row for each reading session. Times are microseconds since 1970-01-01 UTC; ended_at is NULL while the session
--- is active; end_position is the last reported position.
+-- is active; end_position is the last reported position;
+-- recorded_at is when the log took its end, or its start while it is active.
 CREATE TABLE reading_sessions (
     session_id     BLOB    NOT NULL PRIMARY KEY,
     user_id        BLOB    NOT NULL,
@@ -12,7 +13,8 @@ CREATE TABLE reading_sessions (
     device_type    TEXT,
     timezone       TEXT    NOT NULL,
     reason         TEXT,
-    client_id      BLOB
+    client_id      BLOB,
+    recorded_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reading_sessions_by_reader ON reading_sessions (user_id, started_at, session_id);
 CREATE INDEX reading_sessions_active ON reading_sessions (user_id) WHERE ended_at IS NULL;

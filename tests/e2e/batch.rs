@@ -180,6 +180,11 @@ async fn a_bad_item_of_any_kind_does_not_sink_the_others() {
         (text(with(good(), "end_position", json!(-1))), "end_position"),
         (text(with(good(), "end_position", json!(9))), "end_position"),
         (text(with(good(), "device_type", json!("phone"))), "device_type"),
+        (text(with(good(), "started_at", json!("1999-12-31T23:59:59.999999Z"))), "started_at"),
+        (text(with(good(), "started_at", json!("0001-01-01T00:00:00Z"))), "started_at"),
+        (text(with(good(), "timezone", json!("Mars/Olympus"))), "timezone"),
+        (text(with(good(), "timezone", json!("+03:00"))), "timezone"),
+        (text(with(good(), "timezone", json!(3))), "timezone"),
         (text(with(good(), "more", json!(1))), "more"),
         (text(good()).replacen("\"end_position\":20", "\"end_position\":1e400", 1), "end_position"),
         (text(good()).replacen("\"end_position\":20", "\"end_position\":20,\"end_position\":21", 1), "end_position"),
@@ -264,16 +269,64 @@ async fn a_session_lasts_from_no_time_to_24_hours_and_ends_by_now() {
     }
     let just_now = with(with(session(book), "started_at", json!(in_minutes(-5))), "ended_at", json!(in_minutes(0)));
     assert_eq!(reader.batch(&[just_now]).await["results"][0]["success"], true);
-    let ancient = with(
-        with(session(book), "started_at", json!("0001-01-01T00:00:00Z")),
+    let oldest = with(
+        with(session(book), "started_at", json!("2000-01-01T00:00:00Z")),
         "ended_at",
-        json!("0001-01-01T00:30:00Z"),
+        json!("2000-01-01T00:30:00Z"),
     );
-    assert_eq!(reader.batch(std::slice::from_ref(&ancient)).await["results"][0]["success"], true);
-    assert_eq!(reader.batch(&[ancient]).await["results"][0]["success"], true);
-    let oldest = reader.history().await["sessions"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!((&oldest["started_at"], &oldest["duration_minutes"]), (&json!("0001-01-01T00:00:00Z"), &json!(30)));
-    reader.with("x-timezone", "America/New_York").get("/api/v1/users/stats/patterns").await.expect(200);
+    assert_eq!(reader.batch(&[oldest]).await["results"][0]["success"], true);
+    let history = reader.history().await;
+    assert_eq!(history["sessions"].as_array().unwrap().last().unwrap()["started_at"], "2000-01-01T00:00:00Z");
+}
+
+fn in_seconds(seconds: i64) -> String {
+    (Utc::now() + TimeDelta::seconds(seconds)).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+#[tokio::test]
+async fn a_device_whose_clock_is_up_to_30_s_ahead_ends_its_sessions_now() {
+    let (server, reader, book) = reader().await;
+    let ends =
+        |start: String, end: String| with(with(session(book), "started_at", json!(start)), "ended_at", json!(end));
+    let items = [ends(in_seconds(-600), in_seconds(25)), ends(in_seconds(10), in_seconds(25))];
+    let first = reader.batch(&items).await;
+    let now = in_seconds(0);
+    assert!(first["results"].as_array().unwrap().iter().all(|result| result["success"] == true), "{first}");
+    for event in &server.place().events()[1..] {
+        let time = |field: &str| event.data[field].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
+        assert!(time("started_at") <= time("ended_at"), "{:?}", event.data);
+        assert!(time("ended_at") <= now.parse::<chrono::DateTime<Utc>>().unwrap(), "{:?}", event.data);
+    }
+
+    // It is the same session when it is sent again, and only that one.
+    let events = server.place().events().len();
+    assert_eq!(reader.batch(&items).await, first);
+    for other in [with(items[0].clone(), "end_position", json!(21)), with(items[0].clone(), "started_at", json!(now))] {
+        assert_eq!(reader.batch(&[other]).await["results"][0]["error"], "client_id: was used for another session");
+    }
+    assert_eq!(server.place().events().len(), events);
+
+    let ahead = reader.batch(&[ends(in_seconds(-600), in_seconds(60))]).await["results"][0].clone();
+    assert_eq!(ahead["error"], "ended_at: must not be in the future");
+}
+
+#[tokio::test]
+async fn an_item_may_name_its_own_zone() {
+    let (server, reader, book) = reader().await;
+    let in_zone = |zone: Value| with(session(book), "timezone", zone);
+    let items = [in_zone(json!("Asia/Tokyo")), session(book), in_zone(Value::Null)];
+    let paris = reader.with("x-timezone", "Europe/Paris");
+    let first = paris.batch(&items).await;
+    assert!(first["results"].as_array().unwrap().iter().all(|result| result["success"] == true), "{first}");
+    let events = server.place().events();
+    let zones: Vec<_> = events[1..].iter().map(|event| event.data["timezone"].as_str().unwrap()).collect();
+    assert_eq!(zones, ["Asia/Tokyo", "Europe/Paris", "Europe/Paris"]);
+
+    // The request's zone is no part of an item: from another place it is the same session. An item's own zone is.
+    assert_eq!(reader.batch(&items).await, first);
+    let moved = with(items[0].clone(), "timezone", json!("Asia/Seoul"));
+    assert_eq!(reader.batch(&[moved]).await["results"][0]["error"], "client_id: was used for another session");
+    assert_eq!(server.place().events().len(), events.len());
 }
 
 #[tokio::test]

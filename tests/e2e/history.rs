@@ -79,9 +79,11 @@ async fn past_the_end_is_an_empty_page_with_the_right_total() {
     let none = reader.get(PATH).await.expect(200);
     assert_eq!(none, json!({ "sessions": [], "total": 0, "page": 1, "page_size": 20, "has_next": false }));
     record(&reader, reader.add_book().await, 1).await;
-    for page in [2, 3, 1_000_000_000] {
+    for page in [2, 3, 1_000_000_000, 2_147_483_647, 2_147_483_648, u32::MAX] {
         let past = reader.get(&format!("{PATH}?page={page}&page_size=100")).await.expect(200);
         assert_eq!(past, json!({ "sessions": [], "total": 1, "page": page, "page_size": 100, "has_next": false }));
+        let books = reader.get(&format!("/api/v1/books?page={page}&page_size=100")).await.expect(200);
+        assert_eq!((&books["books"], &books["total"], &books["has_next"]), (&json!([]), &json!(1), &json!(false)));
     }
 }
 

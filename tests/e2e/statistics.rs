@@ -113,8 +113,10 @@ async fn the_week_shows_the_last_seven_days_and_the_totals_are_over_all_time() {
     let reader = server.reader();
     let book = reader.add_book().await;
     let today = today(&reader, "UTC").await;
-    for (days_ago, minutes, end) in [(1, 30, 10), (1, 15, 5), (6, 20, 40), (7, 60, 20), (400, 100, 100)] {
-        read(&reader, book, at("UTC", today - Days::new(days_ago), 10, 0), minutes, end).await;
+    for (days_ago, hour, minutes, end) in
+        [(1, 10, 30, 10), (1, 8, 15, 5), (6, 10, 20, 40), (7, 10, 60, 20), (400, 10, 100, 100)]
+    {
+        read(&reader, book, at("UTC", today - Days::new(days_ago), hour, 0), minutes, end).await;
     }
     let active = reader.start(book, 50).await;
     reader.update(&active, 90).await.expect(200);
@@ -176,6 +178,8 @@ async fn the_zone_is_the_header_s_else_the_token_s_else_the_stored_one_else_utc(
         assert_eq!(wrong.get(path).await.wrong_fields(), ["tz"]);
         assert_eq!(zone(&wrong.with("x-timezone", "UTC"), path).await, "UTC", "the header goes first");
     }
+    reader.get(OVERVIEW).await.expect(200);
+    assert_eq!(reader.with("x-timezone", "Mars/Olympus").get(OVERVIEW).await.wrong_fields(), ["X-Timezone"]);
     let book = reader.add_book().await;
     let start = json!({ "book_id": book });
     let wrong = reader.with("x-timezone", "Mars/Olympus");
@@ -341,6 +345,8 @@ async fn days_have_russian_names_or_english_ones_on_request() {
         (None, ["Пн", "Вт", "Ср", "Чт", "Пт", "Сб", "Вс"]),
         (Some("ru"), ["Пн", "Вт", "Ср", "Чт", "Пт", "Сб", "Вс"]),
         (Some("fr"), ["Пн", "Вт", "Ср", "Чт", "Пт", "Сб", "Вс"]),
+        (Some("ru-RU, en;q=0.9, *;q=0.5"), ["Пн", "Вт", "Ср", "Чт", "Пт", "Сб", "Вс"]),
+        (Some("EN, RU"), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
         (Some("en"), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
         (Some("en-GB,en;q=0.9,ru;q=0.8"), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
     ] {
@@ -389,6 +395,74 @@ async fn patterns_tell_hours_weekdays_devices_and_books() {
         ],
     });
     assert_eq!(patterns, expected);
+}
+
+/// A session of 2025-10-27, a Monday, in UTC.
+fn on_monday(book: Uuid, start: &str, end: &str, device: &str) -> Value {
+    json!({
+        "client_id": Uuid::new_v4(), "book_id": book, "started_at": format!("2025-10-27T{start}Z"),
+        "ended_at": format!("2025-10-27T{end}Z"), "start_position": 0, "end_position": 1, "device_type": device,
+    })
+}
+
+async fn record(reader: &Caller, items: &[Value]) {
+    let results = reader.batch(items).await;
+    assert!(results["results"].as_array().unwrap().iter().all(|result| result["success"] == true), "{results}");
+}
+
+#[tokio::test]
+async fn seconds_are_added_up_and_rounded_down_once() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let book = reader.add_book().await;
+    let session = |minute: u32| on_monday(book, &format!("10:{minute:02}:00"), &format!("10:{minute:02}:59"), "mobile");
+    record(&reader, &(0..60).map(session).collect::<Vec<_>>()).await;
+    let weekly = reader.get(WEEKLY).await.expect(200);
+    assert_eq!((&weekly["total_minutes"], &weekly["total_sessions"]), (&json!(59), &json!(60)));
+    assert!((weekly["average_speed"].as_f64().unwrap() - 60.0 / 59.0).abs() < 1e-9);
+    let patterns = reader.get(PATTERNS).await.expect(200);
+    let figures = [&patterns["by_hour"][10], &patterns["by_weekday"][0], &patterns["by_device"]["mobile"]];
+    assert_eq!(figures, [&json!(59); 3]);
+    assert_eq!(patterns["by_book"][0]["minutes"], 59);
+    let overview = reader.get(OVERVIEW).await.expect(200);
+    assert_eq!((&overview["total_minutes"], &overview["average_minutes_per_day"]), (&json!(59), &json!(59.0)));
+    assert!((overview["average_minutes_per_session"].as_f64().unwrap() - 59.0 / 60.0).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn a_day_has_at_most_its_own_length_however_many_sessions_overlap() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let book = reader.add_book().await;
+    let day = today(&reader, "UTC").await - Days::new(2);
+    for start in [0, 8, 16, 0, 8, 16, 4] {
+        read(&reader, book, at("UTC", day, start, 0), 8 * 60, 1).await;
+    }
+    assert_eq!(counted(&reader, 7).await, [(day, 24 * 60)]);
+    let weekly = reader.get(WEEKLY).await.expect(200);
+    let shown = &weekly["weekly_activity"][2];
+    assert_eq!((&shown["minutes"], &shown["sessions"]), (&json!(1440), &json!(7)));
+    assert_eq!(weekly["total_minutes"], 1440);
+    assert_eq!(reader.get(OVERVIEW).await.expect(200)["average_minutes_per_day"], 1440.0);
+    assert_eq!(reader.get(PATTERNS).await.expect(200)["by_hour"], json!(vec![60; 24]));
+}
+
+#[tokio::test]
+async fn time_that_sessions_share_counts_once_for_the_one_that_began_first() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let (first, second) = (reader.add_book().await, reader.add_book().await);
+    // Recorded in another order than they were read; the third lies within the first.
+    record(&reader, &[on_monday(second, "10:30:00", "11:15:00", "tablet")]).await;
+    record(&reader, &[on_monday(first, "10:00:00", "10:45:00", "mobile")]).await;
+    record(&reader, &[on_monday(second, "10:05:00", "10:10:00", "desktop")]).await;
+    let patterns = reader.get(PATTERNS).await.expect(200);
+    assert_eq!((&patterns["by_hour"][10], &patterns["by_hour"][11]), (&json!(60), &json!(15)));
+    assert_eq!(patterns["by_weekday"][0], 75);
+    assert_eq!(patterns["by_device"], json!({ "mobile": 45, "tablet": 30, "desktop": 0, "unknown": 0 }));
+    let books: Vec<_> = patterns["by_book"].as_array().unwrap().iter().map(|book| &book["minutes"]).collect();
+    assert_eq!(books, [&json!(45), &json!(30)]);
+    assert_eq!(reader.get(WEEKLY).await.expect(200)["total_minutes"], 75);
 }
 
 #[tokio::test]

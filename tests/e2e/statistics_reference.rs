@@ -1,4 +1,5 @@
-//! Random readers' statistics against a slow reference that walks every session minute by minute.
+//! Random readers' statistics against a slow reference that walks every session minute by minute, and looks for each
+//! stretch of each day which session it counts for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,54 +47,111 @@ struct Read {
     id: String,
 }
 
+const MINUTE: i64 = 60_000_000;
+
+/// A session's stretch within one local hour, in microseconds. The order is that in which stretches take time.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Stretch {
+    from: i64,
+    started: i64,
+    id: String,
+    to: i64,
+    hour: usize,
+    device: &'static str,
+    book: usize,
+}
+
+/// Time is in microseconds here.
 #[derive(Default)]
 struct Reference {
-    days: BTreeMap<NaiveDate, [i64; 3]>,
+    /// Sessions and progress.
+    days: BTreeMap<NaiveDate, [i64; 2]>,
     ids: BTreeMap<NaiveDate, BTreeSet<String>>,
+    stretches: BTreeMap<NaiveDate, Vec<Stretch>>,
+    books: BTreeMap<usize, [i64; 2]>,
+    totals: [i64; 2],
+    time: Times,
+}
+
+#[derive(Default)]
+struct Times {
+    days: BTreeMap<NaiveDate, i64>,
     hours: [i64; 24],
     weekdays: [i64; 7],
     devices: BTreeMap<&'static str, i64>,
-    books: BTreeMap<usize, [i64; 3]>,
-    totals: [i64; 3],
+    books: BTreeMap<usize, i64>,
+    total: i64,
 }
 
 impl Reference {
-    /// A minute belongs to the local hour in which it was completed; a day is in when the session was there at all.
+    /// Local hours begin on whole minutes of UTC, so each minute that the session was there in is of one hour.
     fn add(&mut self, read: &Read) {
-        let end = read.end.min(read.start + TimeDelta::hours(8));
-        let local = |at: DateTime<Utc>| at.with_timezone(&read.zone);
-        let mut dates = BTreeSet::from([local(read.start).date_naive()]);
-        let mut completed = read.start + TimeDelta::minutes(1);
-        while completed <= end {
-            let last = local(completed - TimeDelta::microseconds(1));
-            self.days.entry(last.date_naive()).or_default()[0] += 1;
-            self.hours[last.hour() as usize] += 1;
-            self.weekdays[last.weekday().num_days_from_monday() as usize] += 1;
-            *self.devices.entry(read.device).or_default() += 1;
-            self.books.entry(read.book).or_default()[0] += 1;
-            self.totals[0] += 1;
-            dates.insert(last.date_naive());
-            completed += TimeDelta::minutes(1);
+        let end = read.end.min(read.start + TimeDelta::hours(8)).timestamp_micros();
+        let started = read.start.timestamp_micros();
+        let local = |at: i64| DateTime::from_timestamp_micros(at).unwrap().with_timezone(&read.zone);
+        let mut dates = BTreeSet::from([local(started).date_naive()]);
+        let mut at = started;
+        let mut last: Option<(NaiveDate, Stretch)> = None;
+        while at < end {
+            let (date, hour) = (local(at).date_naive(), local(at).hour() as usize);
+            let to = end.min(at - at.rem_euclid(MINUTE) + MINUTE);
+            match &mut last {
+                Some((last_date, stretch)) if (*last_date, stretch.hour) == (date, hour) => stretch.to = to,
+                _ => {
+                    let (id, device, book) = (read.id.clone(), read.device, read.book);
+                    let next = Stretch { from: at, started, id, to, hour, device, book };
+                    if let Some((date, stretch)) = last.replace((date, next)) {
+                        self.stretches.entry(date).or_default().push(stretch);
+                    }
+                }
+            }
+            dates.insert(date);
+            at = to;
         }
-        if end > read.start {
-            dates.insert(local(end - TimeDelta::microseconds(1)).date_naive());
+        if let Some((date, stretch)) = last {
+            self.stretches.entry(date).or_default().push(stretch);
         }
         let progress = i64::from(read.to.saturating_sub(read.from));
         for date in dates {
-            self.days.entry(date).or_default()[1] += 1;
+            self.days.entry(date).or_default()[0] += 1;
             self.ids.entry(date).or_default().insert(read.id.clone());
         }
         if progress > 0 {
-            self.days.entry(local(read.end).date_naive()).or_default()[2] += progress;
+            self.days.entry(local(read.end.timestamp_micros()).date_naive()).or_default()[1] += progress;
         }
         for sums in [self.books.entry(read.book).or_default(), &mut self.totals] {
-            sums[1] += 1;
-            sums[2] += progress;
+            sums[0] += 1;
+            sums[1] += progress;
         }
     }
 
+    /// Between two neighbouring ends of stretches of a day nothing changes: the time there counts once, for the first
+    /// stretch that was there, or for none.
+    fn add_up(&mut self) {
+        for (date, stretches) in &mut self.stretches {
+            stretches.sort_unstable();
+            let ends: BTreeSet<i64> = stretches.iter().flat_map(|stretch| [stretch.from, stretch.to]).collect();
+            let ends: Vec<i64> = ends.into_iter().collect();
+            for pair in ends.windows(2) {
+                let there = |stretch: &&Stretch| stretch.from <= pair[0] && pair[1] <= stretch.to;
+                let Some(first) = stretches.iter().find(there) else { continue };
+                let time = pair[1] - pair[0];
+                *self.time.days.entry(*date).or_default() += time;
+                self.time.hours[first.hour] += time;
+                self.time.weekdays[date.weekday().num_days_from_monday() as usize] += time;
+                *self.time.devices.entry(first.device).or_default() += time;
+                *self.time.books.entry(first.book).or_default() += time;
+                self.time.total += time;
+            }
+        }
+    }
+
+    fn minutes(&self, date: NaiveDate) -> i64 {
+        self.time.days.get(&date).map_or(0, |time| time / MINUTE)
+    }
+
     fn counted(&self, date: NaiveDate) -> bool {
-        self.days.get(&date).is_some_and(|day| day[1] > 0)
+        self.days.get(&date).is_some_and(|day| day[0] > 0)
     }
 
     /// Days in a row up to and with `date`.
@@ -134,6 +192,7 @@ async fn one_reader(server: &Server, chance: &mut Chance) {
         }
     }
 
+    reference.add_up();
     let zone: &str = chance.one_of::<&str>(&ZONES);
     let asked = reader.with("x-timezone", zone);
     let streak = asked.get("/api/v1/users/stats/streak?days=366").await.expect(200);
@@ -141,7 +200,8 @@ async fn one_reader(server: &Server, chance: &mut Chance) {
     let today: NaiveDate = days[0]["date"].as_str().unwrap().parse().unwrap();
     for (day, back) in days.iter().zip(0..) {
         let date = today - Days::new(back);
-        let [minutes, sessions, _] = reference.days.get(&date).copied().unwrap_or_default();
+        let [sessions, _] = reference.days.get(&date).copied().unwrap_or_default();
+        let minutes = reference.minutes(date);
         let ids: BTreeSet<String> =
             day["sessions"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
         assert_eq!(day["date"], json!(date));
@@ -149,39 +209,53 @@ async fn one_reader(server: &Server, chance: &mut Chance) {
         assert_eq!(ids, reference.ids.get(&date).cloned().unwrap_or_default(), "{date} in {zone}");
         assert_eq!(ids.len() as i64, sessions, "{date} in {zone}");
     }
-    let last = reference.days.keys().rev().copied().find(|date| reference.counted(*date)).unwrap();
+    // Elsewhere it may be the day after tomorrow: that counts in no streak.
+    let tomorrow = today.succ_opt().unwrap();
+    let counted = || reference.days.keys().copied().filter(|date| *date <= tomorrow && reference.counted(*date));
+    let last = counted().max().unwrap();
     let alive = last >= today.pred_opt().unwrap();
     assert_eq!(streak["current"], if alive { reference.run_up_to(last) } else { 0 });
     assert_eq!(streak["alive_until"], if alive { json!(last.succ_opt().unwrap()) } else { Value::Null });
-    let longest = reference.days.keys().map(|date| reference.run_up_to(*date)).max().unwrap();
+    let longest = counted().map(|date| reference.run_up_to(date)).max().unwrap();
     assert_eq!(streak["longest"], longest);
 
     let weekly = asked.get("/api/v1/users/stats/weekly").await.expect(200);
     for (day, back) in weekly["weekly_activity"].as_array().unwrap().iter().zip(0..) {
-        let [minutes, sessions, progress] = reference.days.get(&(today - Days::new(back))).copied().unwrap_or_default();
+        let date = today - Days::new(back);
+        let [sessions, progress] = reference.days.get(&date).copied().unwrap_or_default();
+        let minutes = reference.minutes(date);
         let sums = json!([day["minutes"], day["sessions"], day["progress"]]);
         assert_eq!(sums, json!([minutes, sessions, progress]), "{back} days ago in {zone}");
     }
-    let [minutes, sessions, progress] = reference.totals;
-    assert_eq!(json!([weekly["total_minutes"], weekly["total_sessions"]]), json!([minutes, sessions]));
+    let ([sessions, progress], time) = (reference.totals, &reference.time);
+    let minutes = time.total as f64 / MINUTE as f64;
+    assert_eq!(json!([weekly["total_minutes"], weekly["total_sessions"]]), json!([time.total / MINUTE, sessions]));
     assert_eq!(weekly["longest_streak"], longest);
-    assert!((weekly["average_speed"].as_f64().unwrap() - progress as f64 / minutes as f64).abs() < 1e-12);
+    let is = |shown: &Value, expected: f64| {
+        let shown = shown.as_f64().unwrap();
+        assert!((shown - expected).abs() <= expected * 1e-9, "{shown}, not {expected}");
+    };
+    is(&weekly["average_speed"], progress as f64 / minutes);
 
     let patterns = asked.get("/api/v1/users/stats/patterns").await.expect(200);
-    assert_eq!(patterns["by_hour"], json!(reference.hours));
-    assert_eq!(patterns["by_weekday"], json!(reference.weekdays));
+    assert_eq!(patterns["by_hour"], json!(time.hours.map(|time| time / MINUTE)));
+    assert_eq!(patterns["by_weekday"], json!(time.weekdays.map(|time| time / MINUTE)));
     for device in DEVICES {
-        assert_eq!(patterns["by_device"][device], reference.devices.get(device).copied().unwrap_or(0), "{device}");
+        assert_eq!(patterns["by_device"][device], time.devices.get(device).map_or(0, |time| time / MINUTE), "{device}");
     }
     let by_book = patterns["by_book"].as_array().unwrap();
     assert_eq!(by_book.len(), reference.books.len());
     for sums in by_book {
         let book = books.iter().position(|book| sums["book_id"] == json!(book)).unwrap();
-        assert_eq!(json!([sums["minutes"], sums["sessions"], sums["progress"]]), json!(reference.books[&book]));
+        let minutes = time.books.get(&book).map_or(0, |time| time / MINUTE);
+        let [sessions, progress] = reference.books[&book];
+        assert_eq!(json!([sums["minutes"], sums["sessions"], sums["progress"]]), json!([minutes, sessions, progress]));
     }
     let overview = asked.get("/api/v1/users/stats/overview").await.expect(200);
-    let read_days = reference.days.values().filter(|day| day[1] > 0).count();
-    assert!((overview["average_minutes_per_day"].as_f64().unwrap() - minutes as f64 / read_days as f64).abs() < 1e-9);
+    let read_days = reference.days.values().filter(|day| day[0] > 0).count();
+    is(&overview["average_minutes_per_day"], minutes / read_days as f64);
+    is(&overview["average_minutes_per_session"], minutes / sessions as f64);
+    assert_eq!(overview["total_minutes"], time.total / MINUTE);
     assert_eq!(overview["books_started"], reference.books.len());
 }
 

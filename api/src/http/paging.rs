@@ -2,7 +2,8 @@
 
 use super::fields::Fields;
 
-const PAGE_MAX: i64 = 1_000_000_000;
+/// Any page that its type can tell: past the end a list is empty.
+const PAGE_MAX: i64 = u32::MAX as i64;
 
 /// `page` and `page_size` of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use daybook_domain::instant::to_micros;
 use daybook_domain::reading::{
     self, DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id,
@@ -32,6 +33,13 @@ use crate::http::write::{Body, Write, answer, problem, respond};
 
 const SESSIONS_MAX: usize = 100;
 const SESSION_HOURS_MAX: i64 = 24;
+/// A device's clock may be ahead by this much: what ends by then counts as ending now.
+const AHEAD_MAX: TimeDelta = TimeDelta::seconds(30);
+/// The longest that recording a session takes, from the look at the clock to the log.
+const RECORDING_MAX: TimeDelta = TimeDelta::seconds(60);
+/// Before this, a device's clock was wrong.
+const EARLIEST_START: &str = "2000-01-01";
+const EARLIEST_START_MICROS: i64 = 946_684_800_000_000;
 
 /// Finished sessions.
 #[derive(ToSchema)]
@@ -47,14 +55,17 @@ pub struct OfflineSessionItem {
     /// The device's own id for the session: sent again, it is the same session.
     client_id: Uuid,
     book_id: Uuid,
+    /// Not before 2000-01-01.
     started_at: DateTime<Utc>,
-    /// Not in the future, not before the start, at most 24 h after it.
+    /// Not before the start and at most 24 h after it. Up to 30 s in the future counts as now, more is an error.
     ended_at: DateTime<Utc>,
     #[schema(minimum = 0, maximum = 100)]
     start_position: u8,
     #[schema(minimum = 0, maximum = 100)]
     end_position: u8,
     device_type: Option<Device>,
+    /// IANA zone whose calendar the session counts in; goes before `X-Timezone`.
+    timezone: Option<String>,
 }
 
 /// What became of each session, in the order of the request.
@@ -206,8 +217,12 @@ impl Item {
             start_position: fields.required::<Percent>("start_position"),
             end_position: fields.required::<Percent>("end_position"),
             device_type: fields.optional::<DeviceType>("device_type"),
+            timezone: fields.optional::<Tz>("timezone"),
         };
-        if session.ended_at > now {
+        if session.started_at.timestamp_micros() < EARLIEST_START_MICROS {
+            fields.invalid("started_at", format!("must not be before {EARLIEST_START}"));
+        }
+        if session.ended_at > now + AHEAD_MAX {
             fields.invalid("ended_at", "must not be in the future");
         }
         if session.ended_at < session.started_at {
@@ -224,7 +239,7 @@ impl Item {
     }
 }
 
-async fn known_sessions(app: &App, items: &[Item]) -> Result<HashMap<Uuid, OfflineSession>, Problem> {
+async fn known_sessions(app: &App, items: &[Item]) -> Result<HashMap<Uuid, Known>, Problem> {
     let ids: Vec<Uuid> = items
         .iter()
         .filter_map(|item| match item {
@@ -233,10 +248,42 @@ async fn known_sessions(app: &App, items: &[Item]) -> Result<HashMap<Uuid, Offli
         })
         .collect();
     let known = history::sessions(&app.models, &ids).await.map_err(models_unread)?;
-    Ok(known.into_iter().map(|session| (session.id, as_sent(&session))).collect())
+    Ok(known.into_iter().map(|recorded| (recorded.session.id, Known::recorded(&recorded))).collect())
 }
 
-/// A recorded session in the shape it was sent in; its client id is not compared, the session's id stands for it.
+/// A session that is recorded, or comes earlier in the same request.
+struct Known {
+    session: OfflineSession,
+    /// It was recorded just as it ended: its end may be the time of recording instead of a later one that was sent.
+    may_be_cut: bool,
+}
+
+impl Known {
+    fn recorded(recorded: &history::Recorded) -> Self {
+        let session = as_sent(&recorded.session);
+        let may_be_cut = recorded.recorded_at - session.ended_at <= RECORDING_MAX;
+        Self { session, may_be_cut }
+    }
+
+    /// Whether `sent` is this session. A zone that the device does not name is the request's, which may differ.
+    fn is(&self, sent: &OfflineSession) -> bool {
+        let known = OfflineSession {
+            client_id: sent.client_id,
+            timezone: sent.timezone.and(self.session.timezone),
+            ..self.session.clone()
+        };
+        let is_cut = self.may_be_cut && (TimeDelta::zero()..=AHEAD_MAX).contains(&(sent.ended_at - known.ended_at));
+        known == *sent || is_cut && known == ended_by(sent, known.ended_at)
+    }
+}
+
+/// The session as it is recorded at `now`: what its device's clock puts a little later is now.
+fn ended_by(sent: &OfflineSession, now: DateTime<Utc>) -> OfflineSession {
+    let (started_at, ended_at) = (sent.started_at.min(now), sent.ended_at.min(now));
+    OfflineSession { started_at, ended_at, ..sent.clone() }
+}
+
+/// A recorded session in the shape it was sent in. Its client id is not compared: the session's id stands for it.
 fn as_sent(session: &Session) -> OfflineSession {
     OfflineSession {
         session_id: session.id,
@@ -247,11 +294,13 @@ fn as_sent(session: &Session) -> OfflineSession {
         start_position: Percent::new(session.start_position).unwrap_or_default(),
         end_position: Percent::new(session.end_position).unwrap_or_default(),
         device_type: session.device_type.as_deref().and_then(|device| device.parse().ok()),
+        timezone: session.timezone.parse().ok(),
     }
 }
 
 /// What is new, and what to answer for each item.
-fn sort_out(items: &[Item], mut known: HashMap<Uuid, OfflineSession>) -> (Vec<OfflineSession>, Vec<RecordedItem>) {
+fn sort_out(items: &[Item], mut known: HashMap<Uuid, Known>) -> (Vec<OfflineSession>, Vec<RecordedItem>) {
+    let now = to_micros(Utc::now());
     let mut new = Vec::new();
     let mut results = Vec::with_capacity(items.len());
     for item in items {
@@ -261,9 +310,8 @@ fn sort_out(items: &[Item], mut known: HashMap<Uuid, OfflineSession>) -> (Vec<Of
             }
             Item::Good(session) => {
                 let client_id = Some(session.client_id.to_string());
-                let compared = OfflineSession { client_id: Uuid::nil(), ..session.clone() };
                 match known.get(&session.session_id) {
-                    Some(recorded) if *recorded != compared => RecordedItem {
+                    Some(recorded) if !recorded.is(session) => RecordedItem {
                         client_id,
                         success: false,
                         id: None,
@@ -271,8 +319,9 @@ fn sort_out(items: &[Item], mut known: HashMap<Uuid, OfflineSession>) -> (Vec<Of
                     },
                     recorded => {
                         if recorded.is_none() {
-                            new.push(session.clone());
-                            known.insert(session.session_id, compared);
+                            new.push(ended_by(session, now));
+                            let session = session.clone();
+                            known.insert(session.session_id, Known { session, may_be_cut: false });
                         }
                         RecordedItem { client_id, success: true, id: Some(session.session_id), error: None }
                     }

@@ -3,6 +3,7 @@
 mod batch;
 mod books;
 mod history;
+mod language;
 mod profile;
 mod reader;
 mod session;

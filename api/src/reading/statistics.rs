@@ -1,20 +1,21 @@
 //! What a reader's ended sessions add up to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use daybook_domain::reading::{Streak, calendar, streak as streak_of};
+use daybook_projections::reading::profiles;
 use daybook_projections::reading::statistics::{self, Day};
-use daybook_projections::reading::{history, profiles};
 use daybook_projections::{ReadModelsError, library};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::language::prefers_english;
 use super::reader::Reader;
 use super::zone::AskedZone;
 use crate::app::App;
@@ -101,14 +102,15 @@ pub async fn weekly(
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
     let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;
     let streak = streak_over(&days, today);
-    let names = day_names(&headers);
+    let time = total_time(&days);
+    let names = if prefers_english(&headers) { ENGLISH } else { RUSSIAN };
     let by_date: HashMap<NaiveDate, &Day> = days.iter().map(|day| (day.date, day)).collect();
     let week_day = |date: NaiveDate| {
         let day = by_date.get(&date);
         WeekDay {
             date,
             day: names[date.weekday().num_days_from_monday() as usize % names.len()],
-            minutes: day.map_or(0, |day| day.minutes),
+            minutes: day.map_or(0, |day| day.time.num_minutes()),
             sessions: day.map_or(0, |day| day.sessions),
             progress: day.map_or(0, |day| day.progress),
         }
@@ -117,9 +119,9 @@ pub async fn weekly(
         weekly_activity: back_from(today, WEEK_DAYS).map(week_day).collect(),
         current_streak: streak.current,
         longest_streak: streak.longest,
-        total_minutes: totals.minutes,
+        total_minutes: time.num_minutes(),
         total_sessions: totals.sessions,
-        average_speed: per(totals.progress, totals.minutes),
+        average_speed: speed(totals.progress, time),
         timezone: zone.name(),
     }))
 }
@@ -200,7 +202,7 @@ pub async fn streak(
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
     let streak = streak_over(&days, today);
     let sessions = sessions_by_date(&app, reader.id, today, listed).await?;
-    let minutes: HashMap<NaiveDate, i64> = days.iter().map(|day| (day.date, day.minutes)).collect();
+    let minutes: HashMap<NaiveDate, i64> = days.iter().map(|day| (day.date, day.time.num_minutes())).collect();
     let day = |date: NaiveDate| {
         let sessions: Vec<Uuid> = sessions.get(&date).cloned().unwrap_or_default();
         let counted = !sessions.is_empty();
@@ -273,25 +275,33 @@ pub async fn patterns(
 ) -> Result<Json<Patterns>, Problem> {
     let (zone, _) = today(&app, &reader, zone, after).await?;
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
-    let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;
+    let hours = statistics::hours(&app.models, reader.id).await.map_err(failed)?;
+    let devices = statistics::devices(&app.models, reader.id).await.map_err(failed)?;
     let books = statistics::books(&app.models, reader.id).await.map_err(failed)?;
-    let mut by_weekday = vec![0; 7];
+    let mut by_weekday = [TimeDelta::zero(); 7];
     for day in &days {
-        by_weekday[day.date.weekday().num_days_from_monday() as usize % 7] += day.minutes;
+        by_weekday[day.date.weekday().num_days_from_monday() as usize % 7] += day.time;
     }
-    let [mobile, tablet, desktop, unknown] = totals.devices;
+    let minutes = |times: &[TimeDelta]| times.iter().map(TimeDelta::num_minutes).collect();
+    let on =
+        |name: &str| devices.iter().find(|device| device.device == name).map_or(0, |device| device.time.num_minutes());
     let by_book = |book: statistics::BookSums| ByBook {
         book_id: book.book_id,
         title: book.title,
-        minutes: book.minutes,
+        minutes: book.time.num_minutes(),
         sessions: book.sessions,
         progress: book.progress,
     };
     Ok(Json(Patterns {
         timezone: zone.name(),
-        by_hour: totals.hours.to_vec(),
-        by_weekday,
-        by_device: ByDevice { mobile, tablet, desktop, unknown },
+        by_hour: minutes(&hours),
+        by_weekday: minutes(&by_weekday),
+        by_device: ByDevice {
+            mobile: on("mobile"),
+            tablet: on("tablet"),
+            desktop: on("desktop"),
+            unknown: on("unknown"),
+        },
         by_book: books.into_iter().map(by_book).collect(),
     }))
 }
@@ -326,6 +336,7 @@ pub struct Overview {
     get,
     path = "/api/v1/users/stats/overview",
     tag = "Statistics",
+    params(("X-Timezone" = Option<String>, Header, description = "IANA zone; changes nothing here")),
     responses((status = 200, description = "Over all ended sessions", body = Overview), ReadProblems)
 )]
 pub async fn overview(
@@ -333,20 +344,23 @@ pub async fn overview(
     reader: Reader,
     _: NoQuery,
     After(after): After,
+    // No figure here depends on today's date. An unknown zone is refused all the same.
+    _: AskedZone,
 ) -> Result<Json<Overview>, Problem> {
     app.caught_up(&[statistics::NAME, library::NAME], after).await?;
     let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
     let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;
     let books = statistics::books(&app.models, reader.id).await.map_err(failed)?;
     let read_days = days.iter().filter(|day| day.sessions > 0).count();
+    let time = total_time(&days);
     Ok(Json(Overview {
-        total_minutes: totals.minutes,
+        total_minutes: time.num_minutes(),
         total_sessions: totals.sessions,
         books_started: books.len(),
         books_finished: books.iter().filter(|book| book.finished).count(),
-        average_speed: per(totals.progress, totals.minutes),
-        average_minutes_per_day: per(totals.minutes, i64::try_from(read_days).unwrap_or(i64::MAX)),
-        average_minutes_per_session: per(totals.minutes, totals.sessions),
+        average_speed: speed(totals.progress, time),
+        average_minutes_per_day: per(minutes(time), i64::try_from(read_days).unwrap_or(i64::MAX)),
+        average_minutes_per_session: per(minutes(time), totals.sessions),
         first_session_at: totals.first_started_at,
         last_session_at: totals.last_started_at,
     }))
@@ -383,7 +397,7 @@ async fn today(
     zone: AskedZone,
     after: Option<daybook_eventlog::Position>,
 ) -> Result<(Tz, NaiveDate), Problem> {
-    app.caught_up(&[statistics::NAME, history::NAME, profiles::NAME, library::NAME], after).await?;
+    app.caught_up(&[statistics::NAME, profiles::NAME, library::NAME], after).await?;
     let profile = profiles::profile(&app.models, reader.id).await.map_err(failed)?;
     let zone = zone.or_stored(&profile);
     Ok((zone, calendar::local_date(zone, Utc::now())))
@@ -400,16 +414,10 @@ async fn sessions_by_date(
     today: NaiveDate,
     days: u64,
 ) -> Result<BTreeMap<NaiveDate, Vec<Uuid>>, Problem> {
-    // Zones differ by up to 26 hours, and a session may have started the day before.
-    let from = today.checked_sub_days(Days::new(days + 3)).unwrap_or(NaiveDate::MIN);
-    let sessions = history::ended_since(&app.models, reader, from.and_time(NaiveTime::MIN).and_utc()).await;
+    let first = back_from(today, days).last().unwrap_or(today);
     let mut by_date: BTreeMap<NaiveDate, Vec<Uuid>> = BTreeMap::new();
-    for session in sessions.map_err(failed)? {
-        let (Ok(zone), Some(ended_at)) = (session.timezone.parse::<Tz>(), session.ended_at) else { continue };
-        let shares = calendar::shares(zone, session.started_at, ended_at);
-        for date in shares.iter().map(|share| share.date).collect::<BTreeSet<_>>() {
-            by_date.entry(date).or_default().push(session.id);
-        }
+    for (date, session) in statistics::sessions_by_date(&app.models, reader, first, today).await.map_err(failed)? {
+        by_date.entry(date).or_default().push(session);
     }
     Ok(by_date)
 }
@@ -419,60 +427,44 @@ fn back_from(today: NaiveDate, days: u64) -> impl Iterator<Item = NaiveDate> {
     (0..days).filter_map(move |back| today.checked_sub_days(Days::new(back)))
 }
 
-/// A quotient for people; 0 when there is nothing to divide by.
-fn per(sum: i64, count: i64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "minutes and percents stay far below 2^52")]
-    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+/// The time of all days. Each day's is exact, so that the sum is rounded once, where it is shown.
+fn total_time(days: &[Day]) -> TimeDelta {
+    days.iter().map(|day| day.time).sum()
+}
+
+/// Minutes with their fraction.
+fn minutes(time: TimeDelta) -> f64 {
+    time.as_seconds_f64() / 60.0
+}
+
+/// Percent of a book per minute; 0 while less than a minute was read, which tells no speed.
+fn speed(progress: i64, time: TimeDelta) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "percents stay far below 2^52")]
+    if time.num_minutes() == 0 { 0.0 } else { progress as f64 / minutes(time) }
+}
+
+/// A quotient; 0 when there is nothing to divide by.
+fn per(sum: f64, count: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    if count == 0 { 0.0 } else { sum / count as f64 }
 }
 
 const RUSSIAN: [&str; 7] = ["Пн", "Вт", "Ср", "Чт", "Пт", "Сб", "Вс"];
 const ENGLISH: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// English when the caller prefers it to Russian.
-fn day_names(headers: &HeaderMap) -> [&'static str; 7] {
-    let languages = headers.get("accept-language").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let weight = |wanted: &str| {
-        let language = |entry: &str| {
-            let mut parts = entry.split(';').map(str::trim);
-            let tag = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let primary = tag.split('-').next() == Some(wanted);
-            let weight =
-                parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |text| text.parse::<f64>().ok());
-            primary.then_some(weight).flatten()
-        };
-        languages.split(',').filter_map(language).fold(0.0, f64::max)
-    };
-    let (english, russian) = (weight("en"), weight("ru"));
-    let english_first = english == russian && languages.find("en") < languages.find("ru");
-    if english > 0.0 && (english > russian || english_first) { ENGLISH } else { RUSSIAN }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(accept_language: &str) -> &'static str {
-        let mut headers = HeaderMap::new();
-        headers.insert("accept-language", accept_language.parse().unwrap());
-        day_names(&headers)[0]
-    }
-
-    #[test]
-    fn days_are_russian_unless_english_is_preferred() {
-        assert_eq!(day_names(&HeaderMap::new())[0], "Пн");
-        assert_eq!(names("en"), "Mon");
-        assert_eq!(names("en-US,en;q=0.9"), "Mon");
-        assert_eq!(names("ru,en;q=0.8"), "Пн");
-        assert_eq!(names("en;q=0.8, ru;q=0.2"), "Mon");
-        assert_eq!(names("en, ru"), "Mon");
-        assert_eq!(names("ru, en"), "Пн");
-        assert_eq!(names("fr"), "Пн");
-        assert_eq!(names("en;q=0"), "Пн");
-    }
-
     #[test]
     fn nothing_divided_by_nothing_is_zero() {
-        assert!(per(0, 0).abs() < f64::EPSILON);
-        assert!((per(20, 45) - 20.0 / 45.0).abs() < f64::EPSILON);
+        assert!(per(0.0, 0).abs() < f64::EPSILON);
+        assert!((per(20.0, 45) - 20.0 / 45.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn speed_is_told_from_the_exact_time_once_there_is_a_minute_of_it() {
+        assert!(speed(50, TimeDelta::seconds(59)).abs() < f64::EPSILON);
+        assert!((speed(3, TimeDelta::seconds(90)) - 2.0).abs() < f64::EPSILON);
     }
 }

@@ -1,18 +1,17 @@
-//! Where a session's minutes fall in its reader's calendar.
+//! Where a session's time falls in its reader's calendar.
 //!
-//! Local clocks jump: hours are left out or come twice, and once in a while a date comes back after midnight. Inside
-//! a stretch of constant offset a clock is plain arithmetic, so a session is cut where the offset changes first, and
-//! each stretch at its local hours then.
+//! Local clocks jump: an hour may be skipped or repeated, and in some zones a date returns after midnight. While the
+//! offset is constant, local time is plain arithmetic. So a session is first cut where the offset changes, and then
+//! each stretch at its local hours.
 
 use chrono::{DateTime, NaiveDate, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// Of one session at most its first so many hours count: whoever reads longer has fallen asleep over the book.
+/// At most this many hours of one session count, from its start: a longer one was probably left open.
 pub const COUNTED_HOURS_MAX: i64 = 8;
 
 const SECOND_MICROS: i64 = 1_000_000;
-const MINUTE_MICROS: i64 = 60 * SECOND_MICROS;
-const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
+const HOUR_MICROS: i64 = 3_600 * SECOND_MICROS;
 const HOURS_A_DAY: i64 = 24;
 
 /// A session's part in one local hour.
@@ -22,22 +21,23 @@ pub struct Share {
     pub date: NaiveDate,
     /// The local hour, 0 to 23.
     pub hour: u8,
-    /// Whole minutes; 0 when the session was there for less than one.
-    pub minutes: u32,
+    /// Where the part begins, in microseconds since 1970-01-01 UTC.
+    pub from: i64,
+    /// Where it ends, likewise; equal to `from` for a session without any length.
+    pub to: i64,
 }
 
-/// The session's minutes by local date and hour, in the order in which they were read.
+/// The session's time by local date and hour, in the order in which it was read.
 ///
-/// The minutes add up to the whole minutes of the counted time. An hour that the session only touched for less than a
-/// minute is there with 0 minutes, so that its date counts; a session that ends on the hour does not touch the next
-/// one. A session without any length is 0 minutes where it started.
+/// The parts follow one another without a gap and cover the counted time. A session that ends on the hour has no part
+/// in the next hour. A session without any length has one part, without length, where it started.
 #[must_use]
 pub fn shares(zone: Tz, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> Vec<Share> {
     let start = started_at.timestamp_micros();
     let end = ended_at.timestamp_micros().clamp(start, start.saturating_add(COUNTED_HOURS_MAX * HOUR_MICROS));
     let mut shares = Vec::new();
     if start == end {
-        push(&mut shares, local_hour(start + offset_micros(zone, start)), 0);
+        push(&mut shares, local_hour(start + offset_micros(zone, start)), start, start);
         return shares;
     }
     let change = offset_change(zone, start, end);
@@ -47,7 +47,7 @@ pub fn shares(zone: Tz, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> V
         while at < to {
             let hour = local_hour(at + offset);
             let next = to.min((hour + 1) * HOUR_MICROS - offset);
-            push(&mut shares, hour, (next - start) / MINUTE_MICROS - (at - start) / MINUTE_MICROS);
+            push(&mut shares, hour, at, next);
             at = next;
         }
     }
@@ -93,15 +93,14 @@ fn local_hour(local_micros: i64) -> i64 {
     local_micros.div_euclid(HOUR_MICROS)
 }
 
-/// Appends a piece, or adds it to the last one when that is the same hour of the same date.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 23 hours, 0 to 480 minutes")]
-fn push(shares: &mut Vec<Share>, local_hour: i64, minutes: i64) {
+/// Appends a part, or extends the last one when that is in the same hour of the same date.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 23 hours")]
+fn push(shares: &mut Vec<Share>, local_hour: i64, from: i64, to: i64) {
     let days = i32::try_from(local_hour.div_euclid(HOURS_A_DAY)).unwrap_or_default();
     let date = NaiveDate::from_epoch_days(days).unwrap_or_default();
     let hour = local_hour.rem_euclid(HOURS_A_DAY) as u8;
-    let minutes = minutes as u32;
     match shares.last_mut() {
-        Some(last) if (last.date, last.hour) == (date, hour) => last.minutes += minutes,
-        _ => shares.push(Share { date, hour, minutes }),
+        Some(last) if (last.date, last.hour) == (date, hour) => last.to = to,
+        _ => shares.push(Share { date, hour, from, to }),
     }
 }

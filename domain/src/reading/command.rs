@@ -59,7 +59,7 @@ pub enum ReaderCommand {
     RecordOffline {
         /// The reader.
         user_id: Uuid,
-        /// The zone the request came with; without one, the profile's, else UTC.
+        /// The zone of sessions that have none of their own; without one, the profile's, else UTC.
         timezone: Option<Tz>,
         /// The sessions, each one good and not recorded before.
         sessions: Vec<OfflineSession>,
@@ -96,6 +96,8 @@ pub struct OfflineSession {
     pub end_position: Percent,
     /// What it was read on, when known.
     pub device_type: Option<DeviceType>,
+    /// The zone whose calendar it counts in, when the device named one.
+    pub timezone: Option<Tz>,
 }
 
 /// Why a reader's command is refused.

@@ -75,8 +75,8 @@ impl Decider for ReaderDecider {
                 }
             },
             ReaderCommand::RecordOffline { user_id, timezone, sessions } => {
-                let timezone = zone(*timezone, &reader.profile);
-                Ok(sessions.iter().map(|session| offline(*user_id, timezone, session)).collect())
+                let zone = |session: &OfflineSession| zone(session.timezone.or(*timezone), &reader.profile);
+                Ok(sessions.iter().map(|session| offline(*user_id, zone(session), session)).collect())
             }
             ReaderCommand::ChangeProfile { user_id, timezone, display_name, now } => {
                 let before = &reader.profile;
@@ -126,7 +126,7 @@ fn active(reader: &Reader, session_id: Uuid) -> Result<&ActiveSession, ReaderRej
     reader.session.active(session_id).ok_or(ReaderRejection::NotActive { session_id })
 }
 
-/// The zone of a new session: the request's, else the reader's own, else UTC.
+/// The zone of a new session: the one asked for, else the reader's own, else UTC.
 fn zone(asked: Option<Tz>, profile: &Profile) -> Tz {
     asked.or(profile.timezone).unwrap_or(Tz::UTC)
 }

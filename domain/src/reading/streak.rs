@@ -17,13 +17,14 @@ pub struct Streak {
 
 /// The streaks in `counted_days_ascending`, as seen on `today`.
 ///
-/// A streak lives while its last day is today or yesterday. Its last day may also be ahead of today: the reader has
-/// travelled west since.
+/// A streak lives while its last day is today or yesterday. Its last day may also be tomorrow: the reader has travelled
+/// west since. A day after tomorrow was recorded by a clock that was wrong, and counts in no streak.
 pub fn streak(counted_days_ascending: impl IntoIterator<Item = NaiveDate>, today: NaiveDate) -> Streak {
     let mut longest = 0;
     let mut run = 0;
     let mut last = None;
-    for day in counted_days_ascending {
+    let latest = today.succ_opt().unwrap_or(NaiveDate::MAX);
+    for day in counted_days_ascending.into_iter().take_while(|day| *day <= latest) {
         if last == Some(day) {
             continue;
         }
@@ -50,6 +51,7 @@ mod tests {
 
     /// Walks the days one by one, as one would on a wall calendar.
     fn by_walking(days: &BTreeSet<NaiveDate>, today: NaiveDate) -> Streak {
+        let days: BTreeSet<_> = days.iter().filter(|day| **day <= today + Days::new(1)).copied().collect();
         let back_from = |mut day: NaiveDate| {
             let mut length = 0;
             while days.contains(&day) {
@@ -85,6 +87,14 @@ mod tests {
     #[test]
     fn a_reader_who_travels_west_keeps_the_day_that_is_ahead() {
         assert_eq!(streak([day(4), day(5)], day(4)), Streak { current: 2, longest: 2, alive_until: Some(day(6)) });
+    }
+
+    #[test]
+    fn days_after_tomorrow_count_in_no_streak() {
+        let wrong_clock = [day(1), day(4), day(6), day(7), day(8), day(400)];
+        assert_eq!(streak(wrong_clock, day(4)), Streak { current: 1, longest: 1, alive_until: Some(day(5)) });
+        assert_eq!(streak([day(9)], day(4)), Streak { current: 0, longest: 0, alive_until: None });
+        assert_eq!(streak([day(0), day(2)], NaiveDate::MAX), Streak { current: 0, longest: 1, alive_until: None });
     }
 
     proptest! {

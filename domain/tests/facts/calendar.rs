@@ -1,4 +1,4 @@
-//! Where minutes fall, also when local clocks jump.
+//! Where time falls, also when local clocks jump.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
@@ -55,12 +55,12 @@ fn by_walking(zone: Tz, started_at: DateTime<Utc>, steps: i64) -> Vec<Share> {
         let local = (started_at + TimeDelta::seconds(step * STEP_SECONDS)).with_timezone(&zone);
         let (date, hour) = (local.date_naive(), u8::try_from(local.hour()).unwrap_or(u8::MAX));
         if step < steps || step == 0 {
+            let from = (started_at + TimeDelta::seconds(step * STEP_SECONDS)).timestamp_micros();
             if seen.last().is_none_or(|last| (last.date, last.hour) != (date, hour)) {
-                seen.push(Share { date, hour, minutes: 0 });
+                seen.push(Share { date, hour, from, to: from });
             }
-            let minute_is_full = step < steps && (step + 1) * STEP_SECONDS % 60 == 0;
-            if let Some(last) = seen.last_mut() {
-                last.minutes += u32::from(minute_is_full);
+            if let Some(last) = seen.last_mut().filter(|_| step < steps) {
+                last.to = from + STEP_SECONDS * 1_000_000;
             }
         }
     }
@@ -85,26 +85,27 @@ fn lengths() -> impl Strategy<Value = i64> {
     prop_oneof![0_i64..10, 0_i64..1440, 1300_i64..3000]
 }
 
-fn pieces(zone: Tz, from: &str, to: &str) -> Vec<(String, u8, u32)> {
+/// Date, hour and seconds.
+fn pieces(zone: Tz, from: &str, to: &str) -> Vec<(String, u8, i64)> {
     let pieces = shares(zone, at(from), at(to));
-    pieces.iter().map(|share| (share.date.to_string(), share.hour, share.minutes)).collect()
+    pieces.iter().map(|share| (share.date.to_string(), share.hour, (share.to - share.from) / 1_000_000)).collect()
 }
 
-fn piece(date: &str, hour: u8, minutes: u32) -> (String, u8, u32) {
-    (date.to_owned(), hour, minutes)
+fn piece(date: &str, hour: u8, minutes: i64) -> (String, u8, i64) {
+    (date.to_owned(), hour, minutes * 60)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn minutes_fall_where_the_local_clock_shows_them(zone in zones(), start in starts(), steps in lengths()) {
+    fn time_falls_where_the_local_clock_shows_them(zone in zones(), start in starts(), steps in lengths()) {
         let end = start + TimeDelta::seconds(steps * STEP_SECONDS);
         prop_assert_eq!(shares(zone, start, end), by_walking(zone, start, steps));
     }
 
     #[test]
-    fn no_minute_is_lost_and_none_is_made_up(
+    fn no_time_is_lost_and_none_is_made_up(
         zone in zones(),
         start in starts(),
         offset in 0_i64..20_000_000,
@@ -113,10 +114,12 @@ proptest! {
         let start = start + TimeDelta::microseconds(offset);
         let end = start + TimeDelta::microseconds(micros);
         let shares = shares(zone, start, end);
-        let total: i64 = shares.iter().map(|share| i64::from(share.minutes)).sum();
-        prop_assert_eq!(total, (micros / 60_000_000).min(COUNTED_HOURS_MAX * 60));
+        let counted = micros.min(COUNTED_HOURS_MAX * 3_600_000_000);
+        prop_assert_eq!(shares.first().map(|share| share.from), Some(start.timestamp_micros()));
+        prop_assert_eq!(shares.last().map(|share| share.to), Some(start.timestamp_micros() + counted));
+        prop_assert!(shares.windows(2).all(|pair| pair[0].to == pair[1].from));
         prop_assert_eq!(shares.first().map(|share| share.date), Some(local_date(zone, start)));
-        prop_assert!(shares.iter().all(|share| share.hour < 24 && share.minutes <= 120));
+        prop_assert!(shares.iter().all(|share| share.hour < 24 && share.to - share.from <= 7_200_000_000));
     }
 }
 
@@ -135,7 +138,7 @@ fn the_listed_changes_are_where_clocks_jump() {
 fn a_session_over_midnight_counts_for_both_days() {
     assert_eq!(
         pieces(Tz::Europe__Paris, "2025-01-10T22:40:00Z", "2025-01-10T23:15:30Z"),
-        [piece("2025-01-10", 23, 20), piece("2025-01-11", 0, 15)]
+        [piece("2025-01-10", 23, 20), ("2025-01-11".to_owned(), 0, 15 * 60 + 30)]
     );
 }
 
@@ -145,11 +148,9 @@ fn a_session_that_ends_at_midnight_does_not_touch_the_next_day() {
 }
 
 #[test]
-fn seconds_on_both_sides_of_midnight_make_one_minute_together() {
-    assert_eq!(
-        pieces(Tz::UTC, "2025-01-10T23:59:30Z", "2025-01-11T00:00:30Z"),
-        [piece("2025-01-10", 23, 0), piece("2025-01-11", 0, 1)]
-    );
+fn seconds_on_both_sides_of_midnight_stay_on_their_sides() {
+    let pieces = pieces(Tz::UTC, "2025-01-10T23:59:30Z", "2025-01-11T00:00:20Z");
+    assert_eq!(pieces, [("2025-01-10".to_owned(), 23, 30), ("2025-01-11".to_owned(), 0, 20)]);
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn a_session_that_ends_before_it_starts_has_no_length() {
 #[test]
 fn only_the_first_eight_hours_count() {
     let pieces = pieces(Tz::UTC, "2025-01-10T10:30:00Z", "2025-01-11T10:00:00Z");
-    assert_eq!(pieces.iter().map(|piece| piece.2).sum::<u32>(), 480);
+    assert_eq!(pieces.iter().map(|piece| piece.2).sum::<i64>(), 480 * 60);
     assert_eq!(pieces.last(), Some(&piece("2025-01-10", 18, 30)));
 }
 

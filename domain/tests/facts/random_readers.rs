@@ -67,6 +67,7 @@ fn command(step: &Step, number: u128, meant: Uuid, now: DateTime<Utc>) -> Reader
                 start_position: percent(0),
                 end_position: percent(1),
                 device_type: None,
+                timezone: None,
             }],
         },
         Step::Travel(zone) => {

@@ -223,19 +223,28 @@ fn offline_sessions_are_recorded_whole_and_leave_the_active_one_alone() {
         start_position: percent(25),
         end_position: percent(30),
         device_type: Some(DeviceType::Mobile),
+        timezone: None,
     };
-    let recorded = |number: u128, minutes| {
+    let recorded_in = |number: u128, minutes, timezone| {
         ReaderEvent::ReadingSessionEnded(ReadingSessionEnded {
             session_id: offline_session_id(id(USER), id(number)),
             client_id: Some(id(number)),
-            timezone: Tz::America__Havana,
+            timezone,
             ..ended_event(30, minutes, EndReason::Offline)
         })
     };
+    let recorded = |number, minutes| recorded_in(number, minutes, Tz::America__Havana);
     let home = profile(Some(Tz::America__Havana), None);
     let sessions = vec![session(7, 15), session(8, 0)];
     let command = ReaderCommand::RecordOffline { user_id: id(USER), timezone: None, sessions };
-    given([home, started()]).when(command).then([recorded(7, 15), recorded(8, 0)]);
+    given([home.clone(), started()]).when(command).then([recorded(7, 15), recorded(8, 0)]);
+
+    // The session's own zone, else the request's, else the reader's.
+    let with_zone = OfflineSession { timezone: Some(Tz::Asia__Kathmandu), ..session(9, 5) };
+    let sessions = vec![with_zone, session(10, 5)];
+    let command = ReaderCommand::RecordOffline { user_id: id(USER), timezone: Some(Tz::UTC), sessions };
+    let expected = [recorded_in(9, 5, Tz::Asia__Kathmandu), recorded_in(10, 5, Tz::UTC)];
+    given([home]).when(command).then(expected);
     given([started(), recorded(7, 15)]).when(update_to(40, 10)).then([updated(40, 10)]);
 }
 

@@ -40,6 +40,7 @@ const SESSIONS: Table = Table {
         Column::new("timezone"),
         Column::new("reason"),
         Column::new("client_id"),
+        Column::new("recorded_at"),
     ],
 };
 
@@ -49,7 +50,7 @@ impl Projection for ReadingHistory {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [&'static Table] {
@@ -71,7 +72,7 @@ impl Projection for ReadingHistory {
             let Some(Event::Reader(event)) = &decoded.event else { continue };
             match event {
                 ReaderEvent::ReadingSessionStarted(started) => {
-                    whole.insert(started.session_id, Row::started(started));
+                    whole.insert(started.session_id, Row::started(started, decoded.recorded_at));
                 }
                 ReaderEvent::ReadingSessionUpdated(updated) => match whole.get_mut(&updated.session_id) {
                     Some(row) => {
@@ -84,7 +85,7 @@ impl Projection for ReadingHistory {
                 },
                 ReaderEvent::ReadingSessionEnded(ended) => {
                     moved.remove(&ended.session_id);
-                    whole.insert(ended.session_id, Row::ended(ended));
+                    whole.insert(ended.session_id, Row::ended(ended, decoded.recorded_at));
                 }
                 ReaderEvent::ReaderProfileChanged(_) => {}
             }
@@ -113,10 +114,11 @@ struct Row {
     timezone: &'static str,
     reason: Option<EndReason>,
     client_id: Option<Uuid>,
+    recorded_at: i64,
 }
 
 impl Row {
-    fn started(event: &ReadingSessionStarted) -> Self {
+    fn started(event: &ReadingSessionStarted, recorded_at: i64) -> Self {
         Self {
             user_id: event.user_id,
             book_id: event.book_id,
@@ -129,10 +131,11 @@ impl Row {
             timezone: event.timezone.name(),
             reason: None,
             client_id: None,
+            recorded_at,
         }
     }
 
-    fn ended(event: &ReadingSessionEnded) -> Self {
+    fn ended(event: &ReadingSessionEnded, recorded_at: i64) -> Self {
         Self {
             user_id: event.user_id,
             book_id: event.book_id,
@@ -145,10 +148,11 @@ impl Row {
             timezone: event.timezone.name(),
             reason: Some(event.reason),
             client_id: event.client_id,
+            recorded_at,
         }
     }
 
-    fn values(self, id: Uuid) -> [Value; 12] {
+    fn values(self, id: Uuid) -> [Value; 13] {
         [
             Value::Id(id),
             Value::Id(self.user_id),
@@ -162,6 +166,7 @@ impl Row {
             Value::Word(self.timezone),
             self.reason.map(|reason| Value::Word(reason.as_str())).into(),
             self.client_id.map(Value::Id).into(),
+            Value::Int(self.recorded_at),
         ]
     }
 }
@@ -280,17 +285,33 @@ pub async fn session(models: &ReadModels, id: Uuid) -> Result<Option<Session>, R
     Ok(row.map(Session::from))
 }
 
+/// A session as it stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The session.
+    pub session: Session,
+    /// When the log took its end; its start, while it is active.
+    pub recorded_at: DateTime<Utc>,
+}
+
 /// Those of `ids` that there are.
 ///
 /// # Errors
 /// [`ReadModelsError`]
-pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Session>, ReadModelsError> {
+pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Recorded>, ReadModelsError> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(128) {
         let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
-        let sql = format!("{SELECT} WHERE s.session_id IN ({})", places.join(", "));
+        let places = places.join(", ");
+        let sql = format!("{SELECT} WHERE s.session_id IN ({places}) ORDER BY s.session_id");
         let rows: Vec<SessionRow> = models.query(sql).bind_all(ids.iter().copied()).fetch_all().await?;
-        found.extend(rows.into_iter().map(Session::from));
+        let sql = format!("SELECT session_id, recorded_at FROM reading_sessions WHERE session_id IN ({places})");
+        let times: Vec<(Uuid, i64)> = models.query(sql).bind_all(ids.iter().copied()).fetch_all().await?;
+        let times: HashMap<Uuid, i64> = times.into_iter().collect();
+        found.extend(rows.into_iter().map(Session::from).filter_map(|session| {
+            let recorded_at = from_micros(*times.get(&session.id)?);
+            Some(Recorded { session, recorded_at })
+        }));
     }
     Ok(found)
 }
@@ -342,23 +363,6 @@ pub async fn idle_since(
     models.query(sql).bind(before.timestamp_micros()).bind(limit).fetch_all().await
 }
 
-/// A reader's ended sessions that started at or after `from`, oldest first.
-///
-/// # Errors
-/// [`ReadModelsError`]
-pub async fn ended_since(
-    models: &ReadModels,
-    user: Uuid,
-    from: DateTime<Utc>,
-) -> Result<Vec<Session>, ReadModelsError> {
-    let sql = format!(
-        "{SELECT} WHERE s.user_id = $1 AND s.started_at >= $2 AND s.ended_at IS NOT NULL \
-         ORDER BY s.started_at, s.session_id"
-    );
-    let rows: Vec<SessionRow> = models.query(sql).bind(user).bind(from.timestamp_micros()).fetch_all().await?;
-    Ok(rows.into_iter().map(Session::from).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,7 +402,7 @@ mod tests {
     fn a_session_that_starts_and_moves_is_one_row_at_its_last_position() {
         assert_eq!(
             rows(&ReadingHistory, [started(), moved(30, 20), moved(28, 30)]),
-            ["reading_sessions: #7 | #1 | #2 | 10000000 | - | 30000000 | 25 | 28 | - | UTC | - | -"]
+            ["reading_sessions: #7 | #1 | #2 | 10000000 | - | 30000000 | 25 | 28 | - | UTC | - | - | 0"]
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use daybook_eventlog::Position;
 use daybook_projections::{
     ReadModels, library,
@@ -66,11 +66,14 @@ async fn of_books_and_readers(models: &ReadModels) -> Vec<String> {
         }
         tell(format!("{page:?} of {total}"));
         tell(format!("{:?}", history::active(models, reader).await.unwrap()));
-        tell(format!("{:?}", history::ended_since(models, reader, middle()).await.unwrap()));
         tell(format!("{:?}", profiles::profile(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::days(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::books(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::totals(models, reader).await.unwrap()));
+        tell(format!("{:?}", statistics::hours(models, reader).await.unwrap()));
+        tell(format!("{:?}", statistics::devices(models, reader).await.unwrap()));
+        let (first, last) = (middle().date_naive() - Days::new(300), middle().date_naive());
+        tell(format!("{:?}", statistics::sessions_by_date(models, reader, first, last).await.unwrap()));
     }
     tell(sorted(history::sessions(models, &sessions).await.unwrap()));
     tell(sorted(history::idle_since(models, middle(), 1_000).await.unwrap()));
