@@ -37,7 +37,7 @@ const ARTICLES: [(i64, &str, &str, i64, i64); 2] =
 
 /// Adds what is not there yet; a second start adds nothing.
 pub async fn provision(app: &App) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let metadata = Metadata { actor: Some("system:demo".to_owned()), ..Metadata::default() };
+    let metadata = Metadata { actor: Some(format!("{}demo", crate::jobs::ACTOR_PREFIX)), ..Metadata::default() };
     let cause = Cause { metadata, request: None };
     books(app, &cause).await?;
     match shop(app, &cause).await {

@@ -15,7 +15,6 @@ use daybook_projections::Runner;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
@@ -24,12 +23,11 @@ use crate::http::{Conventions, conventions};
 use crate::log::Streams;
 use crate::observability::Metrics;
 use crate::ops::{self, Ops};
-use crate::reading::{self, sweep};
 use crate::settings::Settings;
 use crate::shop;
 use crate::signals::asked_to_stop;
 use crate::store::Store;
-use crate::{admin, demo, log, openapi, projections};
+use crate::{demo, openapi, surfaces};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -54,7 +52,7 @@ pub struct ServeOptions {
 
 /// Serves until a signal ends it.
 pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let verifier = TokenVerifier::open(&settings)?;
+    let verifier = TokenVerifier::open(&settings, surfaces::reserved_prefixes())?;
     match verifier.check().await {
         Ok(()) => {}
         Err(error) if options.check => return Err(error.into()),
@@ -94,38 +92,29 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         demo::provision(&app).await?;
         demo::show(&verifier, address)?;
     }
-    let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep, runner.leads());
+    let jobs = app.jobs.clone();
+    jobs.start(surfaces::jobs(&app, &settings), &models, &runner.leads());
     let streams = app.streams.clone();
     let router = router(&settings, verifier, app, metrics);
 
     tracing::info!("listening on http://{address}, API at /docs, stop with Ctrl-C");
     serve(listener, router, streams, asked).await?;
 
-    sweeper.abort();
+    jobs.stop().await;
     runner.stop().await;
     Store { log, models }.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Every surface of the product; a new one is a line here.
-pub fn surfaces() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(reading::routes())
-        .merge(shop::routes())
-        .merge(admin::routes())
-        .merge(log::routes())
-        .merge(projections::routes())
-}
-
 /// Everything the server answers.
 pub fn router(settings: &Settings, verifier: TokenVerifier, app: App, metrics: Metrics) -> Router {
     let ops = ops::router(Ops::new(app.clone(), metrics, settings.lag_max));
     let knows_terminal = shop::knows_terminal(app.clone());
-    let routes = Router::from(surfaces().with_state(app))
+    let routes = Router::from(surfaces::routes().with_state(app))
         .merge(ops)
         .merge(SwaggerUi::new("/docs").url("/api/openapi.json", openapi::document()));
-    conventions(routes, &Conventions::new(settings, verifier, Some(knows_terminal)))
+    conventions(routes, &Conventions::new(settings, verifier, Some(knows_terminal), surfaces::headers()))
 }
 
 /// The OpenAPI document as JSON.

@@ -6,8 +6,6 @@ use serde_json::Number;
 use super::{AuthError, Caller, Roles};
 
 const SUBJECT_CHARS_MAX: usize = 255;
-/// How events name causes that have no token: a token must not pass for one of them.
-const RESERVED: [&str; 2] = ["terminal:", "system:"];
 
 /// Claims as they are read. `exp`, `nbf`, `iss` and `aud` are checked by the JWT library.
 #[derive(Deserialize)]
@@ -21,8 +19,9 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn into_caller(self) -> Result<Caller, AuthError> {
-        let subject = self.sub.filter(|sub| subject_is_valid(sub)).ok_or(AuthError::Subject)?;
+    /// `reserved`: what a subject must not begin with, as it would pass for an actor of the server's own.
+    pub(super) fn into_caller(self, reserved: &[&str]) -> Result<Caller, AuthError> {
+        let subject = self.sub.filter(|sub| subject_is_valid(sub, reserved)).ok_or(AuthError::Subject)?;
         Ok(Caller {
             subject,
             roles: Roles::from_names(self.roles.iter().flatten().map(String::as_str)),
@@ -55,8 +54,8 @@ pub(super) struct MintedClaims<'a> {
     pub(super) aud: Option<&'a str>,
 }
 
-pub(super) fn subject_is_valid(subject: &str) -> bool {
+pub(super) fn subject_is_valid(subject: &str, reserved: &[&str]) -> bool {
     !subject.is_empty()
         && subject.chars().count() <= SUBJECT_CHARS_MAX
-        && !RESERVED.iter().any(|prefix| subject.starts_with(prefix))
+        && !reserved.iter().any(|prefix| subject.starts_with(prefix))
 }

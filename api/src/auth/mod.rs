@@ -14,6 +14,7 @@ mod verifier;
 mod watched;
 
 pub use caller::{Caller, Role, Roles};
+pub use demand::MissingRole;
 pub use error::{AuthError, KeyError};
 pub use verifier::TokenVerifier;
 

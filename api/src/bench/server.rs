@@ -51,7 +51,7 @@ impl Server {
         let data = folder.path().to_str().ok_or("the temporary folder's name is no text")?;
         let flags = BTreeMap::from([("data", data.to_owned()), ("rate_limit", "0".to_owned())]);
         let settings = Settings::load(&Sources { flags, ..Sources::default() })?;
-        let verifier = TokenVerifier::open(&settings)?;
+        let verifier = TokenVerifier::open(&settings, crate::surfaces::reserved_prefixes())?;
         let log = Log::open(folder.path()).await?;
         let models = ReadModels::open(folder.path()).await?;
         let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;

@@ -17,10 +17,11 @@ use tracing::Instrument as _;
 
 use super::access::Access;
 use super::body::BodyLimit;
+use super::cors::{self, CorsHeaders};
 use super::identify::Identity;
 use super::rate_limit::{RateLimit, Who};
 use super::request_id::{CURRENT, CurrentRequest, RequestId, X_REQUEST_ID};
-use super::{Problem, cors, paths, security_headers};
+use super::{Problem, paths, security_headers};
 use crate::auth::TokenVerifier;
 use crate::settings::Settings;
 
@@ -34,6 +35,7 @@ struct Shared {
     knows_terminal: Option<KnowsTerminal>,
     body_limit: BodyLimit,
     cors_origins: Vec<HeaderValue>,
+    cors_headers: CorsHeaders,
 }
 
 /// Whether a serial number is that of a terminal which may work: only those are callers of their own.
@@ -41,13 +43,19 @@ pub type KnowsTerminal = Box<dyn Fn(String) -> BoxFuture<'static, bool> + Send +
 
 impl Conventions {
     /// The conventions that the settings ask for.
-    pub fn new(settings: &Settings, verifier: TokenVerifier, knows_terminal: Option<KnowsTerminal>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        verifier: TokenVerifier,
+        knows_terminal: Option<KnowsTerminal>,
+        cors_headers: CorsHeaders,
+    ) -> Self {
         Self(Arc::new(Shared {
             verifier,
             rate_limit: RateLimit::new(settings.rate_limit),
             knows_terminal,
             body_limit: BodyLimit(settings.body_limit),
             cors_origins: settings.cors_origins.clone(),
+            cors_headers,
         }))
     }
 }
@@ -70,7 +78,7 @@ pub fn conventions(routes: Router, shared: &Conventions) -> Router {
         .layer(from_fn_with_state(shared.clone(), admit))
         .layer(CatchPanicLayer::custom(panicked as fn(Box<dyn std::any::Any + Send>) -> Response));
     if !shared.0.cors_origins.is_empty() {
-        router = router.layer(cors::layer(&shared.0.cors_origins));
+        router = router.layer(cors::layer(&shared.0.cors_origins, &shared.0.cors_headers));
     }
     let router = router.layer(from_fn(announce));
     // A layer of the router itself would come after routing, too late to change the path.

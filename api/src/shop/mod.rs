@@ -17,6 +17,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
 use crate::http::KnowsTerminal;
+use crate::surface::{Surface, UnknownFields};
+
+/// What the actors of tills' events begin with; the terminal's serial number follows.
+const ACTOR_PREFIX: &str = "terminal:";
+
+/// What tills send and ask.
+pub const TILLS: Surface = Surface {
+    actor_prefix: Some(ACTOR_PREFIX),
+    unknown_fields: UnknownFields::Ignored,
+    request_headers: &["x-device-serial", "x-device-key"],
+    ..Surface::new("Tills", tills)
+};
+
+/// The ledger of the shops' stock.
+pub const LEDGER: Surface = Surface::new("Ledger", ledger_routes);
 
 /// Whether a serial number is that of an active terminal, for counting its requests.
 pub fn knows_terminal(app: App) -> KnowsTerminal {
@@ -26,14 +41,19 @@ pub fn knows_terminal(app: App) -> KnowsTerminal {
     })
 }
 
-/// The route table.
-pub fn routes() -> OpenApiRouter<App> {
+/// The route table of tills.
+fn tills() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(sync::sync))
         .routes(routes!(cancel::cancel))
         .routes(routes!(history::history))
         .routes(routes!(statistics::statistics))
         .routes(routes!(catalogue::articles))
+}
+
+/// The route table of the ledger.
+fn ledger_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(ledger::stocks))
         .routes(routes!(ledger::reconcile::reconcile))
         .routes(routes!(ledger::stock))

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema as _, ToSchema};
 
+use crate::caught_up::NotCaughtUp;
 use crate::http::Problem;
 use crate::http::unread::models_unread;
 
@@ -92,6 +93,12 @@ impl Refusal {
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self::Common(problem)
+    }
+}
+
+impl From<NotCaughtUp> for Refusal {
+    fn from(error: NotCaughtUp) -> Self {
+        Self::Common(error.into())
     }
 }
 
