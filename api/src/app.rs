@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daybook_domain::{book::BookDecider, reading::ReaderDecider, registry::RegistryDecider, shop::ShopDecider};
-use daybook_eventlog::{Log, Position, Repository};
+use daybook_domain::{
+    book::BookDecider,
+    reading::ReaderDecider,
+    registry::{RegistryDecider, RegistryState},
+    shop::{Shop, ShopDecider},
+};
+use daybook_eventlog::{Log, Position, ReadError, Repository};
 use daybook_projections::{Progress, ProjectionControl, ReadModels};
 
 use crate::auth::Terminals;
-use crate::http::Problem;
-use crate::http::unread::log_unread;
+use crate::caught_up::NotCaughtUp;
+use crate::jobs::Jobs;
 use crate::log::Streams;
 
 /// States of readers kept in memory: a few hundred bytes each.
@@ -18,10 +23,6 @@ const READERS_MAX: usize = 50_000;
 const BOOKS_MAX: usize = 20_000;
 /// States of shops kept in memory: up to a few MiB each.
 const SHOPS_MAX: usize = 256;
-/// The shape of a shop's state, for the copies that are kept of it: another shape takes another name.
-const SHOP_SHAPE: &str = "shop-2";
-/// The shape of the registry's state, likewise.
-const REGISTRY_SHAPE: &str = "registry-1";
 /// How long ago a sale may have happened by its till's clock, unless the settings say otherwise.
 const TILL_PAST_MAX: TimeDelta = TimeDelta::days(400);
 /// How long a read waits for the read models.
@@ -52,6 +53,8 @@ pub struct App {
     pub streams: Streams,
     /// How long ago a sale may have happened by its till's clock.
     pub till_past_max: TimeDelta,
+    /// What the server does by itself; none until they are started.
+    pub jobs: Jobs,
 }
 
 impl App {
@@ -60,8 +63,8 @@ impl App {
     pub fn new(log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
         Self {
             books: Repository::new(log.clone(), BOOKS_MAX),
-            shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(SHOP_SHAPE),
-            registry: Repository::new(log.clone(), 1).with_snapshots(REGISTRY_SHAPE),
+            shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(Shop::SHAPE),
+            registry: Repository::new(log.clone(), 1).with_snapshots(RegistryState::SHAPE),
             readers: Repository::new(log.clone(), READERS_MAX),
             streams: Streams::new(log.clone()),
             terminals: Terminals::follow(log.clone()),
@@ -70,33 +73,34 @@ impl App {
             models,
             progress: projections.progress(),
             projections,
+            jobs: Jobs::default(),
         }
     }
 
     /// The last position that any node has answered.
     ///
     /// # Errors
-    /// 503 when the database is away.
-    pub async fn head(&self) -> Result<Position, Problem> {
+    /// [`ReadError`] when the database is away.
+    pub async fn head(&self) -> Result<Position, ReadError> {
         // Where several nodes write, this one may not have heard yet of what another has answered.
-        self.log.stored_head().await.map_err(log_unread)
+        self.log.stored_head().await
     }
 
     /// Where the log had come to at a moment. Recorded times never go back, so that a position stands for all of it.
     ///
     /// # Errors
-    /// 503 when the database is away.
-    pub async fn recorded_by(&self, at: DateTime<Utc>) -> Result<Position, Problem> {
+    /// [`ReadError`] when the database is away.
+    pub async fn recorded_by(&self, at: DateTime<Utc>) -> Result<Position, ReadError> {
         let after = at.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(at);
-        self.log.last_before(after).await.map_err(log_unread)
+        self.log.last_before(after).await
     }
 
     /// Waits until these read models show every write that was answered before now, and `after`, if the caller named
     /// a position: what has been answered can be read, by anyone.
     ///
     /// # Errors
-    /// 503 when the read models are too far behind.
-    pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), Problem> {
+    /// [`NotCaughtUp`] when the read models are too far behind, or the head cannot be read.
+    pub async fn caught_up(&self, projections: &[&'static str], after: Option<Position>) -> Result<(), NotCaughtUp> {
         let head = self.head().await?;
         self.reached(projections, head.max(after.unwrap_or(Position::START))).await
     }
@@ -105,26 +109,23 @@ impl App {
     /// `after`, if the caller named a position.
     ///
     /// # Errors
-    /// 503 when it does not in time.
-    pub async fn logged(&self, after: Option<Position>) -> Result<(), Problem> {
+    /// [`NotCaughtUp`] when it does not in time, or the head cannot be read.
+    pub async fn logged(&self, after: Option<Position>) -> Result<(), NotCaughtUp> {
         let after = self.head().await?.max(after.unwrap_or(Position::START));
         let mut head = self.log.watch_head();
         let reached = tokio::time::timeout(PATIENCE, head.wait_for(|head| *head >= after)).await;
         match reached {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Problem::unavailable("The log has not come to that position yet: try again shortly.", 1)),
+            _ => Err(NotCaughtUp::LogBehind),
         }
     }
 
     /// Waits until these read models show everything up to `position`.
     ///
     /// # Errors
-    /// 503 when they are too far behind.
-    pub async fn reached(&self, projections: &[&'static str], position: Position) -> Result<(), Problem> {
-        self.progress.reached(projections, position, PATIENCE).await.map_err(|lagging| {
-            tracing::warn!(%lagging, "a read was not answered in time");
-            Problem::unavailable("What was asked for cannot be shown yet: try again shortly.", 1)
-        })?;
+    /// [`NotCaughtUp::Behind`] when they are too far behind.
+    pub async fn reached(&self, projections: &[&'static str], position: Position) -> Result<(), NotCaughtUp> {
+        self.progress.reached(projections, position, PATIENCE).await.map_err(NotCaughtUp::Behind)?;
         // Each request has a clone of its own: a rebuilt read model that takes over in the middle of it waits its turn.
         self.models.pin();
         Ok(())

@@ -132,7 +132,7 @@ fn run(command: Command) -> Outcome {
             runtime()?.block_on(migrate.run())
         }
         Command::Token { sub, roles, projects, ttl, settings } => {
-            let verifier = TokenVerifier::open(&settings.load()?)?;
+            let verifier = TokenVerifier::open(&settings.load()?, crate::surfaces::reserved_prefixes())?;
             say(&verifier.mint(&sub, roles.into_iter().collect(), &projects, ttl)?)
         }
         Command::Config { toml, settings } => config(&settings, toml),

@@ -36,7 +36,7 @@ const ARTICLES: [(i64, &str, &str, i64, i64); 2] =
 
 /// Adds what is not there yet; a second start adds nothing.
 pub async fn provision(app: &App) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let metadata = Metadata { actor: Some("system:demo".to_owned()), ..Metadata::default() };
+    let metadata = Metadata { actor: Some(format!("{}demo", crate::jobs::ACTOR_PREFIX)), ..Metadata::default() };
     books(app, &metadata).await?;
     match shop(app, &metadata).await {
         // Another node was faster with the same world.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tracing_subscriber::EnvFilter;
 
 use crate::http::{REQUEST_SECONDS, REQUESTS_TOTAL};
-use crate::log;
 use crate::settings::{LogFormat, Settings};
+use crate::surfaces;
 
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -60,8 +60,7 @@ impl Metrics {
         metrics::set_global_recorder(recorder).map_err(|_| ObservabilityError::AlreadySet)?;
         describe_counter!(REQUESTS_TOTAL, "Answered requests by method, route pattern and status");
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time to answer a request by method and route pattern");
-        describe_gauge!(log::SUBSCRIBERS, "Open subscriptions of the log");
-        describe_counter!(log::CUT_OFF_TOTAL, "Subscriptions of the log that the server ended, by reason");
+        surfaces::describe_metrics();
         let upkeep = handle.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);

@@ -9,7 +9,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Components, OpenApi, RefOr, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{http, ops, serve, shop};
+use crate::surface::UnknownFields;
+use crate::{http, ops, shop, surfaces};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -26,7 +27,7 @@ struct Document;
 pub fn document() -> OpenApi {
     let operations = OpenApiRouter::new().merge(ops::routes()).to_openapi();
     let mut document = Document::openapi();
-    document.merge(serve::surfaces().to_openapi());
+    document.merge(surfaces::routes().to_openapi());
     document.merge(operations);
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.extend(http::openapi::problem_schemas());
@@ -35,7 +36,7 @@ pub fn document() -> OpenApi {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     let serial = ApiKeyValue::with_description("X-Device-Serial", "The terminal's serial number");
     components.add_security_scheme("terminal", SecurityScheme::ApiKey(ApiKey::Header(serial)));
-    for body in request_bodies(&document.paths) {
+    for body in strict_bodies() {
         if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&body) {
             object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
@@ -44,12 +45,16 @@ pub fn document() -> OpenApi {
     document
 }
 
-/// The names of the schemas of bodies in which an unknown field is an error. Tills send more than is needed.
+/// The names of the schemas of bodies in which an unknown field is an error.
+fn strict_bodies() -> Vec<String> {
+    let strict = surfaces::ALL.iter().filter(|surface| surface.unknown_fields == UnknownFields::Refused);
+    strict.flat_map(|surface| request_bodies(&(surface.routes)().to_openapi().paths)).collect()
+}
+
+/// The names of the schemas of bodies.
 fn request_bodies(paths: &Paths) -> Vec<String> {
     let operations = |item: &PathItem| [item.post.clone(), item.put.clone()].into_iter().flatten();
-    let strict = |operation: &Operation| !operation.tags.iter().flatten().any(|tag| tag == "Tills");
-    let bodies =
-        paths.paths.values().flat_map(operations).filter(strict).filter_map(|operation| operation.request_body);
+    let bodies = paths.paths.values().flat_map(operations).filter_map(|operation: Operation| operation.request_body);
     let inline = bodies.filter_map(|body| match body {
         RefOr::T(body) => Some(body.content),
         RefOr::Ref(_) => None,

@@ -16,7 +16,6 @@ use daybook_projections::Runner;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
@@ -25,12 +24,10 @@ use crate::http::{Conventions, conventions};
 use crate::log::Streams;
 use crate::observability::Metrics;
 use crate::ops::{self, Ops};
-use crate::reading::{self, sweep};
 use crate::settings::Settings;
-use crate::shop;
 use crate::signals::asked_to_stop;
 use crate::store::Store;
-use crate::{admin, demo, log, openapi, projections};
+use crate::{demo, openapi, surfaces};
 
 /// How long requests in flight may take once the server is asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -69,7 +66,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     };
     tracing::info!(place = log.place(), head = %log.head(), "opened the log");
     // After the log: a key for tokens is made only beside a log.
-    let verifier = TokenVerifier::open(&settings)?;
+    let verifier = TokenVerifier::open(&settings, surfaces::reserved_prefixes())?;
     if let Err(error) = verifier.check().await {
         // Tokens of that key set are answered 503 until it can be fetched; all others are served.
         tracing::warn!(
@@ -95,14 +92,15 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     }
     // From the first request on, a till is recognised without a look at the log.
     app.terminals.catch_up().await?;
-    let sweeper = sweep::start(app.clone(), settings.session_idle, settings.session_sweep, runner.leads());
+    let jobs = app.jobs.clone();
+    jobs.start(surfaces::jobs(&app, &settings), &models, &runner.leads());
     let streams = app.streams.clone();
     let router = router(&settings, verifier, app, metrics);
 
     tracing::info!("listening on http://{address}, API at /docs, stop with Ctrl-C");
     serve(listener, router, streams, asked).await?;
 
-    sweeper.abort();
+    jobs.stop().await;
     runner.stop().await;
     Store { log, models }.close().await;
     tracing::info!("stopped");
@@ -112,7 +110,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
 /// Looks whether a start would succeed; makes and changes nothing.
 async fn check(settings: &Settings) -> Result<(), Box<dyn Error + Send + Sync>> {
     Store::check(settings).await?;
-    match TokenVerifier::open_with(settings, MissingKey::Refuse) {
+    match TokenVerifier::open_with(settings, surfaces::reserved_prefixes(), MissingKey::Refuse) {
         Ok(verifier) => verifier.check().await?,
         Err(KeyError::NotMade { .. }) => tracing::info!("there is no key for tokens yet; the start makes one"),
         Err(error) => return Err(error.into()),
@@ -121,24 +119,14 @@ async fn check(settings: &Settings) -> Result<(), Box<dyn Error + Send + Sync>> 
     Ok(())
 }
 
-/// Every surface of the product; a new one is a line here.
-pub fn surfaces() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(reading::routes())
-        .merge(shop::routes())
-        .merge(admin::routes())
-        .merge(log::routes())
-        .merge(projections::routes())
-}
-
 /// Everything the server answers.
 pub fn router(settings: &Settings, verifier: TokenVerifier, app: App, metrics: Metrics) -> Router {
     let ops = ops::router(Ops::new(app.clone(), metrics, settings.lag_max));
     let terminals = app.terminals.clone();
-    let routes = Router::from(surfaces().with_state(app))
+    let routes = Router::from(surfaces::routes().with_state(app))
         .merge(ops)
         .merge(SwaggerUi::new("/docs").url("/api/openapi.json", openapi::document()));
-    conventions(routes, &Conventions::new(settings, verifier, Some(terminals)))
+    conventions(routes, &Conventions::new(settings, verifier, Some(terminals), surfaces::headers()))
 }
 
 /// The OpenAPI document as JSON.

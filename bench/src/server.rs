@@ -52,7 +52,7 @@ impl Server {
         let flags = BTreeMap::from([("data", data.to_owned()), ("rate_limit", "0".to_owned())]);
         let settings = Settings::load(&Sources { flags, ..Sources::default() })?;
         let log = Log::open(folder.path()).await?;
-        let verifier = TokenVerifier::open(&settings)?;
+        let verifier = TokenVerifier::open(&settings, daybook::surfaces::reserved_prefixes())?;
         let models = ReadModels::open(folder.path()).await?;
         let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;
         let app = App::new(log, models, runner.control());

@@ -26,7 +26,9 @@ use std::sync::Arc;
 
 pub use self::{
     control::{ControlError, ProjectionControl},
-    models::{Differences, PostgresModelsOptions, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Standing},
+    models::{
+        Differences, JobRecord, PostgresModelsOptions, READ_MODELS_FOLDER, ReadModels, ReadModelsError, Standing,
+    },
     offline::{Rebuilt, Told, Verdict, cancel, catch_up, rebuild, verify},
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},

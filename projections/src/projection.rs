@@ -1,13 +1,15 @@
 //! What a projection is: events in, rows out.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use daybook_domain::event::Event;
-use daybook_eventlog::{EventRef, Metadata, Position, StreamId};
+use daybook_eventlog::{EventRef, Position, StreamId};
 use error_reporter::Report;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::table::{Changes, Table};
@@ -52,7 +54,7 @@ pub struct Decoded {
     pub occurred_at: i64,
     /// When the log took it, likewise.
     pub recorded_at: i64,
-    /// Who asked, where a read model shows it: for events of shops.
+    /// Who asked.
     pub actor: Option<String>,
     /// What happened; `None` for a type this build does not know.
     pub event: Option<Event>,
@@ -80,7 +82,7 @@ impl Decoded {
                 id: event.id,
                 occurred_at: event.occurred_at,
                 recorded_at: event.recorded_at,
-                actor: matches!(decoded, Some(Event::Shop(_))).then(|| actor(event.metadata)).flatten(),
+                actor: actor(event.metadata),
                 event: decoded,
                 weight: event.data.len() + event.metadata.len(),
             }),
@@ -90,8 +92,14 @@ impl Decoded {
     }
 }
 
+/// Reads nothing but the actor: the other fields are passed over, and nothing is copied for them.
 fn actor(metadata: &str) -> Option<String> {
-    serde_json::from_str::<Metadata>(metadata).ok()?.actor
+    #[derive(Deserialize)]
+    struct Asked<'a> {
+        #[serde(borrow)]
+        actor: Option<Cow<'a, str>>,
+    }
+    serde_json::from_str::<Asked<'_>>(metadata).ok()?.actor.map(Cow::into_owned)
 }
 
 /// The event that a projection cannot take.

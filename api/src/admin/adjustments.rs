@@ -10,10 +10,10 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook_domain::instant::to_micros;
 use daybook_domain::shop::{
-    AdjustmentOrder, ArticleId, Correction, Count, CountedAt, LINES_MAX, QUANTITY_MAX, STOCK_MAX, ShopCommand,
+    AdjustmentOrder, ArticleId, Correction, Count, CountedAt, LINES_MAX, QUANTITY_MAX, STOCK_MAX, Shop, ShopCommand,
     ShopDecider, ShopEvent, ShopId, StockAdjusted,
 };
-use daybook_eventlog::{AppendError, Decided, ExecuteError, Tries};
+use daybook_eventlog::{Decided, LookUp, Render};
 use daybook_projections::shop::documents::{self, Kind};
 use daybook_projections::shop::ledger;
 use serde_json::Value;
@@ -31,7 +31,7 @@ use crate::app::App;
 use crate::http::fields::Fields;
 use crate::http::openapi::{Forbidden, ReadProblems, WriteProblems};
 use crate::http::read::{After, NoQuery, Query};
-use crate::http::unread::models_unread;
+use crate::http::unread::{log_unread, models_unread};
 use crate::http::write::{Body, Write, answer, problem, respond};
 use crate::http::{Problem, ProblemBody};
 
@@ -228,23 +228,32 @@ pub async fn post(
         let executed = app.shops.execute(&stream(shop_id), &command, &request.cause, written).await;
         return executed.map(respond).map_err(refused);
     }
-    let (written, mut tries) = (Arc::new(written), Tries::default());
-    while tries.next().await {
-        if let Some(executed) = app.shops.already_answered(&request.cause).await.map_err(refused)? {
-            return Ok(respond(executed));
-        }
-        // Waited for before the lock, too: the shop's tills are not held up while the read model is behind.
-        app.caught_up(&[ledger::NAME], None).await?;
-        let mut locked = app.shops.lock(&stream(shop_id)).await.map_err(refused)?;
-        // With the lock held the shop does not change, and what another node writes meanwhile is a conflict.
-        app.caught_up(&[ledger::NAME], None).await?;
-        let stocks = recorded_stocks(&app, shop_id, &order.lines).await?;
-        match locked.execute(&order.command(&stocks), &request.cause, Arc::clone(&written)).await {
-            Err(ExecuteError::Append(AppendError::Conflict { .. })) => {}
-            executed => return executed.map(respond).map_err(refused),
-        }
+    let past = Past { app: &app, shop_id, order: &order, written: Arc::new(written) };
+    let executed = app.shops.execute_with(&stream(shop_id), &request.cause, &past).await;
+    executed.map(respond).map_err(|error| error.or_else(refused))
+}
+
+/// Counts of the past on their way to a decision.
+struct Past<'a> {
+    app: &'a App,
+    shop_id: ShopId,
+    order: &'a Order,
+    written: Render<ShopDecider>,
+}
+
+impl LookUp<ShopDecider> for Past<'_> {
+    type Failure = Problem;
+
+    async fn prepare(&self) -> Result<(), Problem> {
+        Ok(self.app.caught_up(&[ledger::NAME], None).await?)
     }
-    Err(refused(ExecuteError::Conflict))
+
+    /// With the lock held the shop does not change, and what another node writes meanwhile is a conflict.
+    async fn look_up(&self, _: &Shop) -> Result<(ShopCommand, Render<ShopDecider>), Problem> {
+        self.app.caught_up(&[ledger::NAME], None).await?;
+        let stocks = recorded_stocks(self.app, self.shop_id, &self.order.lines).await?;
+        Ok((self.order.command(&stocks), Arc::clone(&self.written)))
+    }
 }
 
 /// What is to be adjusted.
@@ -291,7 +300,7 @@ async fn recorded_stocks(
     let mut stocks = HashMap::new();
     for line in lines {
         let AskedCorrection::Counted { at: Some(at), .. } = line.correction else { continue };
-        let until = app.recorded_by(at).await?;
+        let until = app.recorded_by(at).await.map_err(log_unread)?;
         let stock = ledger::stock_up_to(&app.models, shop_id, line.article_id, until).await.map_err(models_unread)?;
         stocks.insert((line.article_id, at), stock.0);
     }

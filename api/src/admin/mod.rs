@@ -19,9 +19,13 @@ mod values;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
+use crate::surface::Surface;
+
+/// The surface.
+pub const SURFACE: Surface = Surface::new("Administration", routes);
 
 /// The route table.
-pub fn routes() -> OpenApiRouter<App> {
+fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(shops::list, shops::post))
         .routes(routes!(shops::get, shops::put))

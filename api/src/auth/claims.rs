@@ -7,8 +7,6 @@ use uuid::Uuid;
 use super::{AuthError, Caller, Roles};
 
 const SUBJECT_CHARS_MAX: usize = 255;
-/// How events name causes that have no token: a token must not pass for one of them.
-const RESERVED: [&str; 2] = ["terminal:", "system:"];
 
 /// Seconds that an issuer's clock may be ahead of this one. `exp` has no leeway.
 const CLOCK_AHEAD_MAX_S: u64 = 30;
@@ -28,12 +26,14 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn into_caller(self) -> Result<Caller, AuthError> {
+    /// `reserved`: what a subject must not begin with, as it would pass for an actor of the server's own.
+    pub(super) fn into_caller(self, reserved: &[&str]) -> Result<Caller, AuthError> {
         let latest = jsonwebtoken::get_current_timestamp() + CLOCK_AHEAD_MAX_S;
         if [&self.nbf, &self.iat].into_iter().flatten().any(|moment| seconds(moment) > latest) {
             return Err(AuthError::NotYetValid);
         }
-        let subject = self.sub.filter(|sub| subject_is_valid(sub)).map(canonical).ok_or(AuthError::Subject)?;
+        let subject =
+            self.sub.filter(|sub| subject_is_valid(sub, reserved)).map(canonical).ok_or(AuthError::Subject)?;
         Ok(Caller {
             subject,
             roles: Roles::from_names(self.roles.iter().flatten().map(String::as_str)),
@@ -71,8 +71,8 @@ pub(super) struct MintedClaims<'a> {
     pub(super) aud: Option<&'a str>,
 }
 
-pub(super) fn subject_is_valid(subject: &str) -> bool {
+pub(super) fn subject_is_valid(subject: &str, reserved: &[&str]) -> bool {
     !subject.is_empty()
         && subject.chars().count() <= SUBJECT_CHARS_MAX
-        && !RESERVED.iter().any(|prefix| subject.starts_with(prefix))
+        && !reserved.iter().any(|prefix| subject.starts_with(prefix))
 }

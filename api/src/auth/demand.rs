@@ -1,16 +1,19 @@
 //! What a route asks of its caller.
 
 use super::{Caller, Role};
-use crate::http::Problem;
+
+/// The caller has none of the roles that may do this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of the roles that this needs")]
+pub struct MissingRole(pub &'static [Role]);
 
 impl Caller {
-    /// 403 unless the caller has one of `roles`.
-    pub fn must_be(&self, roles: &[Role]) -> Result<(), Problem> {
-        if self.roles.any(roles) {
-            return Ok(());
-        }
-        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
-        Err(Problem::forbidden(format!("This needs a token with the role {}.", names.join(" or "))))
+    /// Whether the caller has one of `roles`.
+    ///
+    /// # Errors
+    /// [`MissingRole`] when the caller has none of them.
+    pub fn must_be(&self, roles: &'static [Role]) -> Result<(), MissingRole> {
+        if self.roles.any(roles) { Ok(()) } else { Err(MissingRole(roles)) }
     }
 }
 

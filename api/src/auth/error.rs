@@ -37,7 +37,8 @@ pub enum AuthError {
     Audience,
     /// `sub` is missing, empty, too long, or reads like a terminal's or the server's own name in events.
     #[error(
-        "the token's subject (sub) must be a text of 1 to 255 characters that does not begin with terminal: or system:"
+        "the token's subject (sub) must be a text of 1 to 255 characters that does not begin with a prefix that names \
+         the server's own actors, like terminal: or system:"
     )]
     Subject,
     /// `sub` is no reader.

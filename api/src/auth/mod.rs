@@ -15,6 +15,7 @@ mod verifier;
 mod watched;
 
 pub use caller::{Caller, Role, Roles};
+pub use demand::MissingRole;
 pub use error::{AuthError, KeyError};
 pub use secret::MissingKey;
 pub use terminals::{Terminal, TerminalRefused, Terminals, TerminalsError};

@@ -42,7 +42,7 @@ impl Rig {
         let mut sources = Sources::default();
         sources.flags.insert("data", self.folder.path().to_str().unwrap().to_owned());
         sources.flags.extend(settings.iter().map(|(key, text)| (*key, (*text).to_owned())));
-        TokenVerifier::open(&Settings::load(&sources).unwrap())
+        TokenVerifier::open(&Settings::load(&sources).unwrap(), vec!["terminal:", "system:"])
     }
 }
 

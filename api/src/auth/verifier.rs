@@ -40,6 +40,8 @@ struct Rules {
     validations: [Validation; ALGORITHMS.len()],
     issuer: Option<String>,
     audience: Option<String>,
+    /// What no subject may begin with.
+    reserved: Vec<&'static str>,
 }
 
 impl std::fmt::Debug for TokenVerifier {
@@ -49,19 +51,20 @@ impl std::fmt::Debug for TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Reads, or makes, the keys that the settings name. The key set is fetched when the first token needs it.
+    /// Reads, or makes, the keys that the settings name. The key set is fetched when the first token needs it. Subjects
+    /// that begin with one of `reserved` are refused: they name actors that have no token.
     ///
     /// # Errors
     /// [`KeyError`] when a key cannot be read or is of no use, or when there is none to verify tokens with.
-    pub fn open(settings: &Settings) -> Result<Self, KeyError> {
-        Self::open_with(settings, MissingKey::Make)
+    pub fn open(settings: &Settings, reserved: Vec<&'static str>) -> Result<Self, KeyError> {
+        Self::open_with(settings, reserved, MissingKey::Make)
     }
 
     /// As [`open`](Self::open), with a choice of what becomes of a key that is missing from the data folder.
     ///
     /// # Errors
     /// The same; [`KeyError::NotMade`] for a key that is missing and not made.
-    pub fn open_with(settings: &Settings, missing: MissingKey) -> Result<Self, KeyError> {
+    pub fn open_with(settings: &Settings, reserved: Vec<&'static str>, missing: MissingKey) -> Result<Self, KeyError> {
         let public = match &settings.jwt_public_key_file {
             Some(path) => Some(Arc::new(WatchedKey::open(path, |pem| VerifyingKey::from_pem(&pem))?)),
             None => None,
@@ -70,7 +73,7 @@ impl TokenVerifier {
             shared: Shared::open(settings, missing)?,
             public,
             key_set: settings.jwks_url.clone().map(KeySet::new).transpose()?,
-            rules: Rules::new(settings.jwt_issuer.clone(), settings.jwt_audience.clone()),
+            rules: Rules::new(settings.jwt_issuer.clone(), settings.jwt_audience.clone(), reserved),
         })))
     }
 
@@ -105,8 +108,10 @@ impl TokenVerifier {
 
     /// A token for `subject`, signed with the shared key and valid from now for `ttl`.
     pub fn mint(&self, subject: &str, roles: Roles, projects: &[i64], ttl: Duration) -> Result<String, KeyError> {
-        if !subject_is_valid(subject) {
-            return Err(KeyError::Mint("the subject must have 1 to 255 characters"));
+        if !subject_is_valid(subject, &self.0.rules.reserved) {
+            return Err(KeyError::Mint(
+                "the subject must have 1 to 255 characters and not begin like an actor of the server's own",
+            ));
         }
         let now = jsonwebtoken::get_current_timestamp();
         let claims = MintedClaims {
@@ -201,7 +206,7 @@ impl Shared {
 }
 
 impl Rules {
-    fn new(issuer: Option<String>, audience: Option<String>) -> Self {
+    fn new(issuer: Option<String>, audience: Option<String>, reserved: Vec<&'static str>) -> Self {
         let validations = ALGORITHMS.map(|algorithm| {
             let mut validation = Validation::new(algorithm);
             validation.leeway = 0;
@@ -217,14 +222,14 @@ impl Rules {
             validation.aud = audience.clone().map(|audience| [audience].into());
             validation
         });
-        Self { validations, issuer, audience }
+        Self { validations, issuer, audience, reserved }
     }
 
     fn verify(&self, token: &str, key: &VerifyingKey) -> Result<Caller, AuthError> {
         let validation = self.validations.iter().find(|rules| rules.algorithms.contains(&key.algorithm));
         let validation = validation.ok_or(AuthError::Algorithm)?;
         match decode::<Claims>(token, &key.key, validation) {
-            Ok(verified) => verified.claims.into_caller(),
+            Ok(verified) => verified.claims.into_caller(&self.reserved),
             Err(error) => Err(token_error(error.kind())),
         }
     }

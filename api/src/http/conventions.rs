@@ -16,11 +16,12 @@ use tracing::Instrument as _;
 
 use super::access::Access;
 use super::body::BodyLimit;
+use super::cors::{self, CorsHeaders};
 use super::identify::{Identity, Till};
 use super::rate_limit::{RateLimit, Who};
 use super::request_id::{CURRENT, CurrentRequest, RequestId, X_REQUEST_ID};
 use super::unread::terminals_unread;
-use super::{Problem, cors, paths, security_headers};
+use super::{Problem, paths, security_headers};
 use crate::auth::{TerminalRefused, Terminals, TokenVerifier};
 use crate::settings::Settings;
 
@@ -34,17 +35,24 @@ struct Shared {
     terminals: Option<Terminals>,
     body_limit: BodyLimit,
     cors_origins: Vec<HeaderValue>,
+    cors_headers: CorsHeaders,
 }
 
 impl Conventions {
     /// The conventions that the settings ask for. `terminals` are recognised on the tills' surface.
-    pub fn new(settings: &Settings, verifier: TokenVerifier, terminals: Option<Terminals>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        verifier: TokenVerifier,
+        terminals: Option<Terminals>,
+        cors_headers: CorsHeaders,
+    ) -> Self {
         Self(Arc::new(Shared {
             verifier,
             rate_limit: RateLimit::new(settings.rate_limit),
             terminals,
             body_limit: BodyLimit(settings.body_limit),
             cors_origins: settings.cors_origins.clone(),
+            cors_headers,
         }))
     }
 }
@@ -68,7 +76,7 @@ pub fn conventions(routes: Router, shared: &Conventions) -> Router {
         .layer(from_fn_with_state(shared.clone(), admit))
         .layer(CatchPanicLayer::custom(panicked as fn(Box<dyn std::any::Any + Send>) -> Response));
     if !shared.0.cors_origins.is_empty() {
-        router = router.layer(cors::layer(&shared.0.cors_origins));
+        router = router.layer(cors::layer(&shared.0.cors_origins, &shared.0.cors_headers));
     }
     let router = router.layer(from_fn(announce));
     // A layer of the router itself would come after routing, too late to change the path.

@@ -7,6 +7,7 @@ pub mod body;
 mod conventions;
 mod cors;
 pub mod fields;
+mod from_errors;
 pub mod idempotency;
 pub mod identify;
 pub mod instant;
@@ -23,5 +24,6 @@ pub mod write;
 
 pub(crate) use access::{REQUEST_SECONDS, REQUESTS_TOTAL};
 pub use conventions::{Conventions, conventions};
+pub use cors::CorsHeaders;
 pub use problem::{FieldError, Problem, ProblemBody};
 pub use request_id::RequestId;

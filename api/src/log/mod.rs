@@ -20,14 +20,24 @@ mod stream;
 mod subscribe;
 mod tail;
 
+use metrics::{describe_counter, describe_gauge};
 pub use open::Streams;
-pub(crate) use producer::{CUT_OFF_TOTAL, SUBSCRIBERS};
+use producer::{CUT_OFF_TOTAL, SUBSCRIBERS};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
+use crate::surface::Surface;
+
+/// The surface.
+pub const SURFACE: Surface = Surface { describe_metrics, ..Surface::new("Log", routes) };
+
+fn describe_metrics() {
+    describe_gauge!(SUBSCRIBERS, "Open subscriptions of the log");
+    describe_counter!(CUT_OFF_TOTAL, "Subscriptions of the log that the server ended, by reason");
+}
 
 /// The route table.
-pub fn routes() -> OpenApiRouter<App> {
+fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(head::head))
         .routes(routes!(events::events))

@@ -8,9 +8,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::offline::ProjectionsCommand;
 use crate::app::App;
+use crate::surface::Surface;
+
+/// The surface.
+pub const SURFACE: Surface = Surface::new("Projections", routes);
 
 /// The route table.
-pub fn routes() -> OpenApiRouter<App> {
+fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(status::list))
         .routes(routes!(status::get))

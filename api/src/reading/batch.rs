@@ -123,7 +123,7 @@ impl LookUp<ReaderDecider> for Offline<'_> {
     type Failure = Problem;
 
     async fn prepare(&self) -> Result<(), Problem> {
-        self.app.caught_up(&[history::NAME, library::NAME], None).await
+        Ok(self.app.caught_up(&[history::NAME, library::NAME], None).await?)
     }
 
     /// While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when the

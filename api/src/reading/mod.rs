@@ -9,16 +9,21 @@ mod reader;
 mod session;
 mod sessions;
 mod statistics;
-pub mod sweep;
+mod sweep;
 mod values;
 mod zone;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
+use crate::surface::Surface;
+
+/// The surface.
+pub const SURFACE: Surface =
+    Surface { jobs: |app, settings| vec![sweep::job(app, settings)], ..Surface::new("Reading", routes) };
 
 /// The route table.
-pub fn routes() -> OpenApiRouter<App> {
+fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(sessions::start))
         .routes(routes!(sessions::update))

@@ -240,8 +240,8 @@ async fn refusal(app: &App, reader: Uuid, rejection: ReaderRejection) -> Problem
         }
         ReaderRejection::NotActive { session_id } | ReaderRejection::NotIdle { session_id } => session_id,
     };
-    if let Err(problem) = app.caught_up(&[history::NAME, library::NAME], None).await {
-        return problem;
+    if let Err(error) = app.caught_up(&[history::NAME, library::NAME], None).await {
+        return error.into();
     }
     match history::session(&app.models, session_id).await {
         Ok(Some(session)) if session.user_id == reader => {

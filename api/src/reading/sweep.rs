@@ -1,56 +1,51 @@
-//! Ends sessions that nobody has given a sign of life of for too long.
+//! Ends reading sessions that showed no sign of life for too long.
 
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use daybook_domain::reading::ReaderCommand;
 use daybook_eventlog::Metadata;
-use daybook_projections::{ReadModelsError, reading::history};
+use daybook_projections::reading::history;
 use futures::StreamExt as _;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::sessions::stream;
 use crate::app::App;
+use crate::jobs::{ACTOR_PREFIX, Job, JobError, Schedule};
+use crate::settings::Settings;
 
+/// The job's name.
+const NAME: &str = "idle-sweep";
+/// The longest that one run may take; the next run goes on where it ended.
+const RUN_MAX: Duration = Duration::from_mins(10);
+/// The shortest pause between two runs.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Sessions ended between two looks at the read model.
 const SESSIONS_A_ROUND: u32 = 500;
 /// Sessions being ended at the same time; they share commits.
 const AT_ONCE: usize = 32;
 
-/// Looks every `every` for active sessions without a sign of life for `idle`, as long as this node `leads`.
-pub fn start(app: App, idle: Duration, every: Duration, mut leads: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(every.max(Duration::from_millis(100)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if leads.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-            match sweep(&app.clone(), idle).await {
-                Ok(0) => {}
-                Ok(ended) => tracing::info!(ended, "ended reading sessions that were left"),
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "idle sessions could not be looked for");
-                }
-            }
-        }
+/// The job that looks every `DAYBOOK_SESSION_SWEEP` for active sessions without a sign of life for
+/// `DAYBOOK_SESSION_IDLE`.
+pub fn job(app: &App, settings: &Settings) -> Job {
+    let (app, idle) = (app.clone(), settings.session_idle);
+    let idle = TimeDelta::from_std(idle).unwrap_or(TimeDelta::MAX);
+    Job::new(NAME, Schedule::Every(settings.session_sweep.max(PAUSE_MIN)), RUN_MAX, move |cancelled| {
+        // A clone for each run: it may pin the read models that it asks.
+        let app = app.clone();
+        async move { sweep(&app, idle, &cancelled).await }
     })
 }
 
-/// Ends what is due; answers how many sessions that were.
-async fn sweep(app: &App, idle: Duration) -> Result<usize, ReadModelsError> {
-    let idle = TimeDelta::from_std(idle).unwrap_or(TimeDelta::MAX);
+/// Ends what is due.
+async fn sweep(app: &App, idle: TimeDelta, cancelled: &CancellationToken) -> Result<(), JobError> {
     let run = Uuid::now_v7().to_string();
     let mut total = 0;
-    loop {
+    while !cancelled.is_cancelled() {
         // A read model that lags shows sessions that have ended already; deciding sorts them out.
-        if app.caught_up(&[history::NAME], None).await.is_err() {
-            return Ok(total);
-        }
-        let Some(before) = Utc::now().checked_sub_signed(idle) else { return Ok(total) };
+        app.caught_up(&[history::NAME], None).await?;
+        let Some(before) = Utc::now().checked_sub_signed(idle) else { break };
         let due = history::idle_since(&app.models, before, SESSIONS_A_ROUND).await?;
         let round = due.len();
         let ended = futures::stream::iter(due)
@@ -61,14 +56,18 @@ async fn sweep(app: &App, idle: Duration) -> Result<usize, ReadModelsError> {
             .await;
         total += ended;
         if round < SESSIONS_A_ROUND as usize || ended == 0 {
-            return Ok(total);
+            break;
         }
     }
+    if total > 0 {
+        tracing::info!(ended = total, "ended reading sessions that were left");
+    }
+    Ok(())
 }
 
 async fn end(app: &App, reader: Uuid, session_id: Uuid, idle: TimeDelta, run: &str) -> bool {
     let metadata = Metadata {
-        actor: Some("system:idle-sweep".to_owned()),
+        actor: Some(format!("{ACTOR_PREFIX}{NAME}")),
         correlation_id: Some(run.to_owned()),
         causation_id: Some(session_id.to_string()),
     };

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema as _, ToSchema};
 
+use crate::caught_up::NotCaughtUp;
 use crate::http::Problem;
 use crate::http::unread::models_unread;
 use crate::http::write::problem;
@@ -109,6 +110,12 @@ impl From<ExecuteError<ShopRejection>> for Refusal {
             ExecuteError::Conflict => Problem::conflict("D'autres modifiaient la même boutique: réessayez.").into(),
             other => problem(other, |rejection| Problem::internal(&rejection)).into(),
         }
+    }
+}
+
+impl From<NotCaughtUp> for Refusal {
+    fn from(error: NotCaughtUp) -> Self {
+        Self::Common(error.into())
     }
 }
 

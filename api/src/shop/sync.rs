@@ -21,7 +21,7 @@ use super::refusal::{Refusal, WriteRefusals};
 use super::terminal::{Terminal, stream};
 use super::vente::{StockUpdate, Vente};
 use crate::app::App;
-use crate::http::Problem;
+use crate::caught_up::NotCaughtUp;
 use crate::http::write::{answer, respond};
 
 /// How far the register of sales may be behind the log while the shop's own memory of its last numbers still covers
@@ -226,8 +226,8 @@ async fn known_numbers(
 }
 
 /// How far the register of sales has to be, so that the shop itself remembers what it lacks.
-async fn covered(app: &App) -> Result<Position, Problem> {
-    Ok(Position::new(app.head().await?.get().saturating_sub(REGISTER_LAG_MAX)))
+async fn covered(app: &App) -> Result<Position, NotCaughtUp> {
+    Ok(Position::new(app.head().await.map_err(NotCaughtUp::Head)?.get().saturating_sub(REGISTER_LAG_MAX)))
 }
 
 /// The sales that the batch repeats, as they were recorded.

@@ -41,7 +41,7 @@ impl Terminal {
         let limit = parts.extensions.get().map_or(BodyLimit::DEFAULT, |limit: &BodyLimit| *limit);
         let terminal = Self::of(&parts)?;
         let bytes = body::read(&parts.headers, body, limit.0).await?;
-        let actor = format!("terminal:{}", terminal.serial);
+        let actor = format!("{}{}", super::ACTOR_PREFIX, terminal.serial);
         let scope = idempotency::scope(&parts.headers, &actor, &parts.method, parts.uri.path())?;
         let cause = cause(actor, parts.extensions.get::<RequestId>(), scope, &bytes);
         Ok((terminal, bytes, cause))

@@ -21,6 +21,12 @@ pub struct RegistryState {
     pub terminals: BTreeMap<String, ShopId>,
 }
 
+impl RegistryState {
+    /// Names the shape of this state, for the copies that are kept of it. Raise it when the shape changes: copies of
+    /// another shape are not looked at.
+    pub const SHAPE: &str = "registry-1";
+}
+
 /// A command to the register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryCommand {

@@ -20,6 +20,12 @@ pub enum Shop {
     Open(Box<OpenShop>),
 }
 
+impl Shop {
+    /// Names the shape of this state, for the copies that are kept of it. Raise it when the shape changes: copies of
+    /// another shape are not looked at.
+    pub const SHAPE: &str = "shop-2";
+}
+
 /// A shop that was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenShop {

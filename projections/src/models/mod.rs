@@ -7,6 +7,7 @@
 mod copy;
 mod dialect;
 mod error;
+mod jobs;
 mod postgres;
 mod query;
 mod rows;
@@ -31,6 +32,7 @@ pub(crate) use self::{
 };
 pub use self::{
     error::ReadModelsError,
+    jobs::JobRecord,
     postgres::PostgresModelsOptions,
     rows::{Differences, Standing},
 };

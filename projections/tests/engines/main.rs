@@ -405,9 +405,9 @@ async fn a_schema_without_read_models_is_left_alone_when_that_is_asked_for() {
     assert_eq!(place.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'"), "0");
     place.connect().await;
     ReadModels::connect(&options).await.unwrap();
-    place.sql("INSERT INTO daybook_models.catalog_format VALUES (2)");
+    place.sql("INSERT INTO daybook_models.catalog_format VALUES (3)");
     let refused = ReadModels::connect(&place.options()).await.err().unwrap();
-    assert!(matches!(refused, ReadModelsError::NewerCatalog { found: 2, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, ReadModelsError::NewerCatalog { found: 3, known: 2, .. }), "{refused}");
     for schema in ["", "Daybook", "a\"b", "pg_x", "abcdefghijklmnopqrstuvwxy"] {
         let options = PostgresModelsOptions { schema: schema.to_owned(), ..place.options() };
         assert!(matches!(ReadModels::connect(&options).await.err(), Some(ReadModelsError::Options(_))), "{schema}");

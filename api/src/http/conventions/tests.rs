@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::{Caller, Role};
+use crate::http::CorsHeaders;
 use crate::http::body::JsonBody;
 use crate::settings::{Settings, Sources};
 use axum::http::{Method, StatusCode};
@@ -23,7 +24,7 @@ fn rig(settings: &[(&'static str, &str)]) -> Rig {
     sources.flags.insert("data", data.path().to_str().unwrap().to_owned());
     sources.flags.extend(settings.iter().map(|(key, text)| (*key, (*text).to_owned())));
     let settings = Settings::load(&sources).unwrap();
-    let verifier = TokenVerifier::open(&settings).unwrap();
+    let verifier = TokenVerifier::open(&settings, Vec::new()).unwrap();
     let roles = [Role::Staff].into_iter().collect();
     let token = verifier.mint("u1", roles, &[7], Duration::from_secs(60)).unwrap();
     let routes = Router::new()
@@ -37,7 +38,11 @@ fn rig(settings: &[(&'static str, &str)]) -> Rig {
         .route("/items/{id}", get(async || "item"))
         .route("/body", post(async |JsonBody(body): JsonBody| body))
         .route("/panic", get(async || -> String { panic!("the password is 1234") }));
-    Rig { router: conventions(routes, &Conventions::new(&settings, verifier, None)), token, _data: data }
+    Rig {
+        router: conventions(routes, &Conventions::new(&settings, verifier, None, CorsHeaders::default())),
+        token,
+        _data: data,
+    }
 }
 
 impl Rig {

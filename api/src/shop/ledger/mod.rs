@@ -20,7 +20,7 @@ use crate::auth::{Caller, Role};
 use crate::http::fields::{FieldValue, Fields};
 use crate::http::openapi::{Forbidden, ReadProblems};
 use crate::http::read::{After, Query};
-use crate::http::unread::models_unread;
+use crate::http::unread::{log_unread, models_unread};
 use crate::http::{Problem, instant};
 
 const READERS: [Role; 3] = [Role::Auditor, Role::Staff, Role::Admin];
@@ -130,7 +130,7 @@ pub async fn stocks(
             let rows = match moment {
                 None => ledger::stocks(&app.models, shop_id, after, limit + 1).await,
                 Some((at, _)) => {
-                    let until = app.recorded_by(at).await?;
+                    let until = app.recorded_by(at).await.map_err(log_unread)?;
                     ledger::stocks_up_to(&app.models, shop_id, after, limit + 1, until).await
                 }
             };
@@ -194,7 +194,7 @@ pub async fn stock(
     let (stock, position) = match moment {
         Some((at, Basis::Occurred)) => ledger::stock_occurred_by(&app.models, shop_id, article_id, at).await,
         Some((at, Basis::Recorded)) => {
-            ledger::stock_up_to(&app.models, shop_id, article_id, app.recorded_by(at).await?).await
+            ledger::stock_up_to(&app.models, shop_id, article_id, app.recorded_by(at).await.map_err(log_unread)?).await
         }
         None => ledger::stock(&app.models, shop_id, article_id).await,
     }

@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{ReadModelsError, catalog::Change};
 
 /// Forward only; a step's place in the list + 1 is the format it leads to.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../../migrations/postgres/read_models/0001_catalog.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../../migrations/postgres/read_models/0001_catalog.sql"),
+    include_str!("../../../../migrations/postgres/read_models/0002_jobs.sql"),
+];
 
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
