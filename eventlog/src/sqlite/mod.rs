@@ -1,6 +1,7 @@
 //! The embedded engine: one SQLite file, one thread that writes it, a few connections that read it.
 
 mod backup;
+mod calls;
 mod checksum;
 mod lock;
 mod reader;
@@ -18,14 +19,12 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(crate) use self::reader::{ReadConnection, ReadPool};
-use self::versions::Versions;
-use self::writer::Writer;
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
     lock::{FolderInUse, FolderLock, lock_folder},
     verify::{Verified, VerifyError, verify, verify_file},
 };
+use self::{reader::ReadPool, versions::Versions, writer::Writer};
 use crate::{Position, ReadError, queue::Queue};
 
 /// The log's file in the data folder.
@@ -91,9 +90,9 @@ impl From<rusqlite::Error> for ReadError {
 
 pub(crate) struct SqliteEngine {
     pub(crate) queue: Queue,
-    pub(crate) readers: ReadPool,
+    readers: ReadPool,
     pub(crate) head: watch::Receiver<Position>,
-    pub(crate) versions: Arc<Versions>,
+    versions: Arc<Versions>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
 }
@@ -143,10 +142,6 @@ impl SqliteEngine {
             thread: Mutex::default(),
             path,
         })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Writes what is waiting, then closes the file.
