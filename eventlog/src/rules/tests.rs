@@ -184,7 +184,8 @@ fn events_that_are_there_are_answered_whatever_version_was_expected() {
 
 #[test]
 fn an_id_is_taken_by_any_other_content_but_not_by_another_spelling_or_sender() {
-    let changes: [(fn(&mut StreamAppend), bool); 6] = [
+    type Change = fn(&mut StreamAppend);
+    let changes: [(Change, bool); 6] = [
         (|part| part.events[0].data = r#"{ "of": "x", "n": 2 }"#.to_owned(), true),
         (|part| part.events[0].metadata = r#"{"actor":"other"}"#.into(), true),
         (|part| part.events[0].data = r#"{"n":3,"of":"x"}"#.to_owned(), false),
