@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::{ExpectedVersion, NewEvent, Position, RecordedEvent, StreamId, Version, stream::STREAM_NAME_BYTES_MAX};
+use crate::{ExpectedVersion, NewEvent, Position, StreamId, Version};
 
 /// The most events of one append.
 pub const APPEND_EVENTS_MAX: usize = 20_000;
@@ -53,69 +53,6 @@ impl Append {
     pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().flat_map(|part| &part.events).map(NewEvent::bytes).sum::<usize>() + 256
     }
-
-    /// Refuses what no engine should see.
-    pub(crate) fn check(&self) -> Result<(), AppendError> {
-        if self.events() > APPEND_EVENTS_MAX || self.parts.len() > APPEND_EVENTS_MAX {
-            return Err(AppendError::Invalid(format!("an append holds at most {APPEND_EVENTS_MAX} events")));
-        }
-        if let Some(id) = self.repeated_id() {
-            return Err(AppendError::Invalid(format!("event id {id} occurs twice in one append")));
-        }
-        for part in &self.parts {
-            // A part may be empty; its name counts all the same.
-            check_name("a stream's name", part.stream.as_str(), STREAM_NAME_BYTES_MAX).map_err(AppendError::Invalid)?;
-            for event in &part.events {
-                check_event(event.id, &event.event_type, [&event.data, &event.metadata])
-                    .map_err(AppendError::Invalid)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What breaks a bound of the log in an event of a stream, in words.
-pub(crate) fn check_recorded(event: &RecordedEvent) -> Result<(), String> {
-    check_name("a stream's name", event.stream.as_str(), STREAM_NAME_BYTES_MAX)?;
-    check_event(event.id, &event.event_type, [&event.data, &event.metadata])
-}
-
-fn check_event(id: Uuid, event_type: &str, texts: [&str; 2]) -> Result<(), String> {
-    check_name("an event type's name", event_type, EVENT_TYPE_BYTES_MAX)?;
-    // No JSON has them, and not every engine can keep them.
-    if texts.iter().any(|text| text.contains('\0')) {
-        return Err(format!("event {id} holds a NUL byte"));
-    }
-    let bytes = texts.map(str::len).iter().sum::<usize>();
-    if bytes > EVENT_BYTES_MAX {
-        return Err(format!("event {id} has {bytes} bytes, at most {EVENT_BYTES_MAX} are allowed"));
-    }
-    Ok(())
-}
-
-fn check_name(what: &str, name: &str, bytes_max: usize) -> Result<(), String> {
-    match name.len() {
-        bytes if bytes == 0 || bytes > bytes_max => Err(format!("{what} has 1 to {bytes_max} bytes, not {bytes}")),
-        _ if name.contains('\0') => Err(format!("{what} holds a NUL byte")),
-        _ => Ok(()),
-    }
-}
-
-impl Append {
-    fn repeated_id(&self) -> Option<Uuid> {
-        let mut ids: Vec<Uuid> = self.parts.iter().flat_map(|part| &part.events).map(|event| event.id).collect();
-        if ids.is_sorted_by(|a, b| a < b) {
-            return None;
-        }
-        ids.sort_unstable();
-        ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-    }
-}
-
-/// Equal as text or, for JSON that another writer spelt otherwise, by value.
-pub(crate) fn same_json(a: &str, b: &str) -> bool {
-    let parse = serde_json::from_str::<serde_json::Value>;
-    a == b || matches!((parse(a), parse(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Where the events of an append stand.

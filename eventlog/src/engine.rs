@@ -1,15 +1,13 @@
-//! The engines that a log can stand on. Everything a log does is a match over them, and nothing else.
+//! The engines that a log can stand on. Every call goes to the engine behind the log, which has a method of that name.
 
-use std::{ops::ControlFlow, path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path};
 
 use tokio::sync::watch;
 
 use crate::{
     Anchor, Append, AppendError, AppendOutcome, EventRef, ImportError, KeyLookup, Position, ReadError, RecordedEvent,
-    RequestKey, Scan, Snapshot, StreamId, StreamRead, Version,
-    postgres::{PostgresEngine, ReadPool},
-    queue::Queue,
-    sqlite::{ReadConnection, SqliteEngine},
+    RequestKey, Scan, Snapshot, StreamId, StreamRead, Version, postgres::PostgresEngine, queue::Queue,
+    sqlite::SqliteEngine,
 };
 
 pub(crate) enum Engine {
@@ -17,13 +15,29 @@ pub(crate) enum Engine {
     Postgres(PostgresEngine),
 }
 
+/// The same call on whichever engine it is. It is a macro because the engines' methods take closures and return futures
+/// of different types, so that no `dyn` trait fits; it is the one place where a call is given to an engine.
+macro_rules! on {
+    ($self:expr, $engine:ident => $call:expr) => {
+        match $self {
+            Self::Sqlite($engine) => $call,
+            Self::Postgres($engine) => $call,
+        }
+    };
+}
+
 impl Engine {
+    /// An engine of the same kind that only reads, on connections of its own and up to the present head.
+    pub(crate) async fn beside(&self) -> Result<Self, ReadError> {
+        Ok(match self {
+            Self::Sqlite(sqlite) => Self::Sqlite(sqlite.beside().await?),
+            Self::Postgres(postgres) => Self::Postgres(postgres.beside().await?),
+        })
+    }
+
     /// The way to the one who writes.
     fn queue(&self) -> &Queue {
-        match self {
-            Self::Sqlite(sqlite) => &sqlite.queue,
-            Self::Postgres(postgres) => &postgres.queue,
-        }
+        on!(self, engine => &engine.queue)
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
@@ -32,146 +46,6 @@ impl Engine {
 
     pub(crate) async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
         self.queue().import(events).await
-    }
-
-    pub(crate) async fn anchor(&self) -> Result<Anchor, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(|connection| connection.anchor()).await,
-            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.anchor().await }).await,
-        }
-    }
-
-    pub(crate) async fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.anchor_at(position)).await,
-            Self::Postgres(postgres) => postgres.read(move |pool| async move { pool.anchor_at(position).await }).await,
-        }
-    }
-
-    /// Streams whose versions are not those from 0 on without a gap, by name, at most `limit` of them.
-    pub(crate) async fn broken_streams(&self, limit: u32) -> Result<Vec<StreamId>, ReadError> {
-        match self {
-            // Its own verification looks closer.
-            Self::Sqlite(_) => Ok(Vec::new()),
-            Self::Postgres(postgres) => {
-                postgres.read(move |pool| async move { pool.broken_streams(limit).await }).await
-            }
-        }
-    }
-
-    pub(crate) fn head(&self) -> &watch::Receiver<Position> {
-        match self {
-            Self::Sqlite(sqlite) => &sqlite.head,
-            Self::Postgres(postgres) => postgres.head(),
-        }
-    }
-
-    /// The head as the store has it.
-    pub(crate) async fn stored_head(&self) -> Result<Position, ReadError> {
-        match self {
-            // Nobody else writes, and a commit is announced before it is answered.
-            Self::Sqlite(sqlite) => Ok(*sqlite.head.borrow()),
-            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.stored_head().await }).await,
-        }
-    }
-
-    pub(crate) async fn fold<S: Send + 'static>(
-        &self,
-        scan: Scan,
-        mut state: S,
-        fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
-    ) -> Result<(S, Position), ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => {
-                let read = move |connection: &ReadConnection| {
-                    let seen = connection.scan(&scan, |event| fold(&mut state, event))?;
-                    Ok((state, seen))
-                };
-                sqlite.readers.with(read).await
-            }
-            Self::Postgres(postgres) => {
-                let read = |pool: Arc<ReadPool>| async move {
-                    let folded = &mut state;
-                    let seen = pool.scan(&scan, &mut move |event: &EventRef<'_>| fold(folded, event)).await?;
-                    Ok((state, seen))
-                };
-                postgres.read(read).await
-            }
-        }
-    }
-
-    /// Folds a stream's events into `state` where they are read, until `fold` breaks.
-    pub(crate) async fn fold_stream<S: Send + 'static>(
-        &self,
-        read: StreamRead,
-        state: S,
-        fold: impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S> + Send + 'static,
-    ) -> Result<ControlFlow<S, S>, ReadError> {
-        let mut folded = Some(ControlFlow::Continue(state));
-        match self {
-            Self::Sqlite(sqlite) => {
-                let read = move |connection: &ReadConnection| {
-                    let StreamRead { stream, from, direction, limit } = read;
-                    connection.read_stream(&stream, from, direction, limit, |event| step(&mut folded, event, &fold))?;
-                    folded.ok_or(ReadError::Closed)
-                };
-                sqlite.readers.with(read).await
-            }
-            Self::Postgres(postgres) => {
-                let read = |pool: Arc<ReadPool>| async move {
-                    let fold_into = &mut folded;
-                    let visit = &mut move |event: &EventRef<'_>| step(fold_into, event, &fold);
-                    pool.read_stream(&read, visit).await?;
-                    folded.ok_or(ReadError::Closed)
-                };
-                postgres.read(read).await
-            }
-        }
-    }
-
-    pub(crate) async fn last_before(&self, micros: i64) -> Result<Position, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.last_before(micros)).await,
-            Self::Postgres(postgres) => postgres.read(move |pool| async move { pool.last_before(micros).await }).await,
-        }
-    }
-
-    /// The version that the stream's next event will have; `None` when it has no event.
-    pub(crate) async fn stream_head(&self, stream: StreamId) -> Result<Option<Version>, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.stream_head(&stream)).await,
-            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.stream_head(&stream).await }).await,
-        }
-    }
-
-    pub(crate) async fn remembered(&self, request: RequestKey) -> Result<KeyLookup, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.remembered(&request)).await,
-            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.remembered(&request).await }).await,
-        }
-    }
-
-    /// The version the stream's next event will have, as far as this process can know it for certain without a look
-    /// into the store. On a server it never can: another node may have written a moment ago.
-    pub(crate) fn next_version(&self, stream: &StreamId) -> Option<Version> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.versions.next(stream),
-            Self::Postgres(_) => None,
-        }
-    }
-
-    pub(crate) fn learned_version(&self, stream: &StreamId, next: Version) {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.versions.learned(stream, next),
-            Self::Postgres(_) => {}
-        }
-    }
-
-    pub(crate) async fn snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, ReadError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.readers.with(move |connection| connection.snapshot(stream)).await,
-            Self::Postgres(postgres) => postgres.read(|pool| async move { pool.snapshot(stream).await }).await,
-        }
     }
 
     pub(crate) fn keep_snapshot(&self, snapshot: Snapshot) {
@@ -186,40 +60,87 @@ impl Engine {
         self.queue().queued()
     }
 
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(sqlite) => Some(sqlite.path()),
-            Self::Postgres(_) => None,
-        }
+    /// The last position that this process knows to be committed.
+    pub(crate) fn head(&self) -> &watch::Receiver<Position> {
+        on!(self, engine => &engine.head)
     }
 
+    /// The head as the store has it.
+    pub(crate) async fn stored_head(&self) -> Result<Position, ReadError> {
+        on!(self, engine => engine.stored_head().await)
+    }
+
+    pub(crate) async fn anchor(&self) -> Result<Anchor, ReadError> {
+        on!(self, engine => engine.anchor().await)
+    }
+
+    pub(crate) async fn anchor_at(&self, position: Position) -> Result<Option<Anchor>, ReadError> {
+        on!(self, engine => engine.anchor_at(position).await)
+    }
+
+    /// Streams whose versions are not those from 0 on without a gap, by name, at most `limit` of them.
+    pub(crate) async fn broken_streams(&self, limit: u32) -> Result<Vec<StreamId>, ReadError> {
+        on!(self, engine => engine.broken_streams(limit).await)
+    }
+
+    pub(crate) async fn fold<S: Send + 'static>(
+        &self,
+        scan: Scan,
+        state: S,
+        fold: impl Fn(&mut S, &EventRef<'_>) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(S, Position), ReadError> {
+        on!(self, engine => engine.fold(scan, state, fold).await)
+    }
+
+    /// Folds a stream's events into `state` where they are read, until `fold` breaks.
+    pub(crate) async fn fold_stream<S: Send + 'static>(
+        &self,
+        read: StreamRead,
+        state: S,
+        fold: impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S> + Send + 'static,
+    ) -> Result<ControlFlow<S, S>, ReadError> {
+        on!(self, engine => engine.fold_stream(read, state, fold).await)
+    }
+
+    pub(crate) async fn last_before(&self, micros: i64) -> Result<Position, ReadError> {
+        on!(self, engine => engine.last_before(micros).await)
+    }
+
+    /// The version that the stream's next event will have; `None` when it has no event.
+    pub(crate) async fn stream_head(&self, stream: StreamId) -> Result<Option<Version>, ReadError> {
+        on!(self, engine => engine.stream_head(stream).await)
+    }
+
+    pub(crate) async fn remembered(&self, request: RequestKey) -> Result<KeyLookup, ReadError> {
+        on!(self, engine => engine.remembered(request).await)
+    }
+
+    /// The version that the stream's next event will have, as far as this process knows it for certain without a look
+    /// into the store.
+    pub(crate) fn next_version(&self, stream: &StreamId) -> Option<Version> {
+        on!(self, engine => engine.next_version(stream))
+    }
+
+    /// Remembers what a reader found, where this process is the only one that writes.
+    pub(crate) fn learned_version(&self, stream: &StreamId, next: Version) {
+        on!(self, engine => engine.learned_version(stream, next));
+    }
+
+    pub(crate) async fn snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, ReadError> {
+        on!(self, engine => engine.snapshot(stream).await)
+    }
+
+    /// The file, where there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        on!(self, engine => engine.path())
+    }
+
+    /// Where the log stands, in words, without a password.
     pub(crate) fn place(&self) -> String {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.path().display().to_string(),
-            Self::Postgres(postgres) => postgres.place().to_owned(),
-        }
+        on!(self, engine => engine.place())
     }
 
     pub(crate) fn close(&self) {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.close(),
-            Self::Postgres(postgres) => postgres.close(),
-        }
-    }
-}
-
-/// Folds one more event, unless the fold has come to its end.
-fn step<S>(
-    folded: &mut Option<ControlFlow<S, S>>,
-    event: &EventRef<'_>,
-    fold: &impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S>,
-) -> ControlFlow<()> {
-    *folded = folded.take().map(|flow| match flow {
-        ControlFlow::Continue(state) => fold(state, event),
-        stopped @ ControlFlow::Break(_) => stopped,
-    });
-    match folded {
-        Some(ControlFlow::Continue(_)) => ControlFlow::Continue(()),
-        _ => ControlFlow::Break(()),
+        on!(self, engine => engine.close());
     }
 }

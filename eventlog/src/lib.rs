@@ -21,6 +21,7 @@ mod postgres;
 mod queue;
 mod read;
 mod repository;
+mod rules;
 mod sqlite;
 mod stream;
 mod subscription;

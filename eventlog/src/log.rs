@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     Anchor, Append, AppendError, AppendOutcome, Direction, EventRef, Filter, ImportError, KeyLookup, OpenError, Page,
     Position, PostgresOptions, READ_EVENTS_MAX, ReadError, RecordedEvent, RequestKey, Scan, ServerError, Snapshot,
-    StreamId, StreamRead, Version, engine::Engine, postgres::PostgresEngine, sqlite::SqliteEngine,
+    StreamId, StreamRead, Version, engine::Engine, postgres::PostgresEngine, rules, sqlite::SqliteEngine,
 };
 
 /// An append-only log. Cheap to clone; all clones are the same log.
@@ -47,16 +47,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`]
     pub async fn beside(&self) -> Result<Self, ReadError> {
-        match &*self.engine {
-            Engine::Sqlite(sqlite) => {
-                let folder = sqlite.path().parent().unwrap_or(Path::new("."));
-                Self::open_to_read(folder).await.map_err(|error| ReadError::Storage(Arc::new(error)))
-            }
-            Engine::Postgres(postgres) => {
-                let beside = postgres.beside().await?;
-                Ok(Self { engine: Arc::new(Engine::Postgres(beside)) })
-            }
-        }
+        Ok(Self { engine: Arc::new(self.engine.beside().await?) })
     }
 
     /// Opens the embedded log in `folder`; makes it when there is none.
@@ -86,7 +77,7 @@ impl Log {
     /// # Errors
     /// [`AppendError`]; nothing of the append was written then, but for [`AppendError::InDoubt`].
     pub async fn append(&self, append: Append) -> Result<AppendOutcome, AppendError> {
-        append.check()?;
+        rules::check_append(&append)?;
         let started = Instant::now();
         let outcome = self.engine.append(append).await;
         metrics::histogram!("daybook_log_append_seconds").record(started.elapsed().as_secs_f64());
@@ -102,6 +93,7 @@ impl Log {
     /// # Errors
     /// [`ImportError`]; nothing of these events was written then.
     pub async fn import(&self, events: Vec<RecordedEvent>) -> Result<Position, ImportError> {
+        rules::check_import_size(events.len())?;
         self.engine.import(events).await
     }
 

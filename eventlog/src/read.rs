@@ -1,8 +1,8 @@
 //! What every engine and every reader of the log share: which part is read, what a read answers, and why one fails.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
-use crate::{Filter, Position, RecordedEvent, StoredAnswer, StreamId, Version};
+use crate::{EventRef, Filter, Position, RecordedEvent, StoredAnswer, StreamId, Version};
 
 /// The most events of one page of a read.
 pub const READ_EVENTS_MAX: usize = 20_000;
@@ -117,4 +117,20 @@ pub(crate) struct StreamRead {
     pub(crate) from: Option<Version>,
     pub(crate) direction: Direction,
     pub(crate) limit: usize,
+}
+
+/// Folds one more event, unless the fold has come to its end.
+pub(crate) fn step<S>(
+    folded: &mut Option<ControlFlow<S, S>>,
+    event: &EventRef<'_>,
+    fold: &impl Fn(S, &EventRef<'_>) -> ControlFlow<S, S>,
+) -> ControlFlow<()> {
+    *folded = folded.take().map(|flow| match flow {
+        ControlFlow::Continue(state) => fold(state, event),
+        stopped @ ControlFlow::Break(_) => stopped,
+    });
+    match folded {
+        Some(ControlFlow::Continue(_)) => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    }
 }

@@ -5,6 +5,7 @@
 //! while the row `head` is locked. What a node remembers (numbers of names, its head) is what can never change, or may
 //! only be behind.
 
+mod calls;
 mod connection;
 mod error;
 mod head;
@@ -21,13 +22,12 @@ use tokio::{
     task::{AbortHandle, JoinError},
 };
 
-pub(crate) use self::reader::ReadPool;
 pub use self::{
     error::ServerError,
     options::PostgresOptions,
     schema::{Migrated, migrate},
 };
-use self::{head::Head, writer::Writer};
+use self::{head::Head, reader::ReadPool, writer::Writer};
 use crate::{Position, ReadError, queue::Queue};
 
 /// Threads on which this engine reads and writes.
@@ -36,7 +36,7 @@ const THREADS: usize = 4;
 pub(crate) struct PostgresEngine {
     pub(crate) queue: Queue,
     readers: Arc<ReadPool>,
-    head: watch::Receiver<Position>,
+    pub(crate) head: watch::Receiver<Position>,
     follower: Option<AbortHandle>,
     /// Of an engine that follows nobody.
     own_head: Mutex<Option<Arc<Head>>>,
@@ -113,7 +113,7 @@ impl PostgresEngine {
     }
 
     /// Runs a read on the engine's threads.
-    pub(crate) async fn read<T: Send + 'static, F: Future<Output = Result<T, ReadError>> + Send + 'static>(
+    async fn read<T: Send + 'static, F: Future<Output = Result<T, ReadError>> + Send + 'static>(
         &self,
         read: impl FnOnce(Arc<ReadPool>) -> F,
     ) -> Result<T, ReadError> {
@@ -125,14 +125,6 @@ impl PostgresEngine {
                 Err(_cancelled) => Err(ReadError::Closed),
             },
         }
-    }
-
-    pub(crate) fn head(&self) -> &watch::Receiver<Position> {
-        &self.head
-    }
-
-    pub(crate) fn place(&self) -> &str {
-        &self.place
     }
 
     /// Writes what is waiting, then lets go of the server.

@@ -1,6 +1,7 @@
 //! The embedded engine: one SQLite file, one thread that writes it, a few connections that read it.
 
 mod backup;
+mod calls;
 mod checksum;
 mod lock;
 mod place;
@@ -19,15 +20,13 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(crate) use self::reader::{ReadConnection, ReadPool};
-use self::writer::Writer;
 pub use self::{
     backup::{BackupError, RestoreError, Restoring, backup, restore},
     lock::{FolderInUse, FolderLock, lock_folder},
     place::{make_data_folder, make_private_file},
     verify::{Verified, VerifyError, verify, verify_file},
 };
-use self::{place::LogFile, versions::Versions};
+use self::{place::LogFile, reader::ReadPool, versions::Versions, writer::Writer};
 use crate::{Position, ReadError, queue::Queue};
 
 /// The log's file in the data folder.
@@ -120,9 +119,9 @@ impl From<rusqlite::Error> for ReadError {
 
 pub(crate) struct SqliteEngine {
     pub(crate) queue: Queue,
-    pub(crate) readers: ReadPool,
+    readers: ReadPool,
     pub(crate) head: watch::Receiver<Position>,
-    pub(crate) versions: Arc<Versions>,
+    versions: Arc<Versions>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
 }
@@ -174,10 +173,6 @@ impl SqliteEngine {
             thread: Mutex::default(),
             path,
         })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Writes what is waiting, then closes the file.

@@ -14,7 +14,7 @@ pub(crate) use self::pool::ReadPool;
 use super::{checksum, schema};
 use crate::{
     Anchor, Direction, EventRef, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
-    append::Answer, read::KeyLookup,
+    append::Answer, read::KeyLookup, rules::compare,
 };
 
 /// Positions in one block of the index of kinds.
@@ -243,9 +243,5 @@ pub(super) fn lookup_key(connection: &Connection, request: &RequestKey) -> rusql
             Ok((fingerprint, StoredAnswer { answer, position: Position::from_sql(row.get(3)?) }))
         })
         .optional()?;
-    Ok(match found {
-        None => KeyLookup::Unknown,
-        Some((fingerprint, stored)) if fingerprint == request.fingerprint => KeyLookup::Answered(stored),
-        Some(_) => KeyLookup::OtherBody,
-    })
+    Ok(compare(&request.fingerprint, found))
 }

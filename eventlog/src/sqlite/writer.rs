@@ -1,10 +1,10 @@
 //! The one thread that writes: it takes whatever is waiting into one transaction.
 
+mod facts;
 mod import;
 mod insert;
 
 use std::{
-    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -14,25 +14,19 @@ use std::{
 };
 
 use chrono::Utc;
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, watch};
-use uuid::Uuid;
 
-use self::insert::{Heads, Inserter};
-use super::{checksum, place::LogFile, reader, versions::Versions};
-use crate::{
-    Append, AppendError, AppendOutcome, Appended, NewEvent, Position, Remember, Snapshot, StreamAppend, StreamId,
-    Version,
-    append::same_json,
-    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
-    read::KeyLookup,
+use self::{
+    facts::FileFacts,
+    insert::{Heads, Inserter},
 };
-
-/// Answers to repeated requests are kept at least this long.
-const ANSWERS_KEPT: Duration = Duration::from_hours(48);
-/// How often old answers are looked for, and how many go at once.
-const PURGE_EVERY: Duration = Duration::from_mins(5);
-const PURGE_ROWS_MAX: i64 = 5_000;
+use super::{checksum, place::LogFile, versions::Versions};
+use crate::{
+    Append, AppendError, AppendOutcome, Appended, Position, Remember, Snapshot,
+    queue::{GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Job, Reply, Room},
+    rules::{self, ANSWERS_KEPT, Decision, PURGE_AGAIN, PURGE_EVERY, PURGE_ROWS_MAX, Stop},
+};
 
 pub(super) struct Writer {
     connection: Connection,
@@ -181,8 +175,7 @@ impl Writer {
     ) -> rusqlite::Result<()> {
         let mut failed = self.begin().err();
         let before = self.state.position;
-        // Never earlier than what is there: recorded times rise with positions, also when the clock is put back.
-        let recorded_at = Utc::now().timestamp_micros().max(self.state.recorded_at);
+        let recorded_at = rules::recorded_at(Utc::now().timestamp_micros(), self.state.recorded_at);
         self.state.recorded_at = recorded_at;
         for (append, reply) in appends {
             if failed.is_some() {
@@ -191,8 +184,8 @@ impl Writer {
             }
             match self.take(append, recorded_at) {
                 Ok(outcome) => replies.push((reply, Ok(outcome))),
-                Err(Refused::Append(refusal)) => replies.push((reply, Err(refusal))),
-                Err(Refused::Engine(error)) => {
+                Err(Stop::Refused(refusal)) => replies.push((reply, Err(refusal))),
+                Err(Stop::Failed(error)) => {
                     failed = Some(error);
                     replies.push((reply, Err(AppendError::Closed)));
                 }
@@ -222,119 +215,23 @@ impl Writer {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// One append: everything that could refuse it is looked at before anything is written.
+    /// One append: nothing of it is written before the rules have taken it.
     fn take(&mut self, append: Append, recorded_at: i64) -> Result<AppendOutcome, Refused> {
-        if let Some(remember) = &append.remember {
-            match reader::lookup_key(&self.connection, &remember.key)? {
-                KeyLookup::Unknown => {}
-                KeyLookup::Answered(stored) => return Ok(AppendOutcome::Remembered(stored)),
-                KeyLookup::OtherBody => return Err(AppendError::KeyReused.into()),
-            }
-        }
-        let plan = self.plan(&append.parts)?;
-        let mut positions = Vec::with_capacity(append.events());
-        let mut repeated = append.events() > 0;
+        let mut facts = FileFacts { connection: &self.connection, heads: &mut self.state };
+        let key = append.remember.as_ref().map(|remember| &remember.key);
+        let known = match rules::decide(&mut facts, key, &append.parts)? {
+            Decision::Remembered(stored) => return Ok(AppendOutcome::Remembered(stored)),
+            Decision::Write(known) => known,
+        };
+        let appended = rules::appended(&append.parts, &known, self.state.position);
         let mut inserter = Inserter::new(&self.connection, &mut self.state, recorded_at);
-        for (part, known) in append.parts.iter().zip(&plan) {
-            match known {
-                None => {
-                    repeated &= part.events.is_empty();
-                    inserter.insert(&part.stream, part.events.iter(), &mut positions)?;
-                }
-                Some(known) => {
-                    let fresh = part.events.iter().filter(|event| !known.contains_key(&event.id));
-                    let mut written = Vec::new();
-                    inserter.insert(&part.stream, fresh, &mut written)?;
-                    repeated &= written.is_empty();
-                    let mut written = written.into_iter();
-                    positions.extend(
-                        part.events.iter().filter_map(|event| known.get(&event.id).copied().or_else(|| written.next())),
-                    );
-                }
-            }
+        for (part, known) in append.parts.iter().zip(&known) {
+            inserter.insert(&part.stream, rules::fresh(part, known))?;
         }
-        let last = positions.iter().copied().max().unwrap_or(self.state.position);
-        let appended = Appended { positions, last, repeated };
         if let Some(remember) = append.remember {
             self.remember(remember, &appended)?;
         }
         Ok(AppendOutcome::Appended(appended))
-    }
-
-    /// For each part `None` when all its events are new, else the first positions of those that are there already.
-    fn plan(&mut self, parts: &[StreamAppend]) -> Result<Vec<Option<HashMap<Uuid, Position>>>, Refused> {
-        // The versions the streams will have after the parts before, as far as this append changes them.
-        let mut ahead: HashMap<&StreamId, Version> = HashMap::new();
-        let mut plan = Vec::with_capacity(parts.len());
-        for part in parts {
-            let next = match ahead.get(&part.stream) {
-                Some(next) => *next,
-                None => self.state.stream(&self.connection, &part.stream)?.map_or(0, |head| head.next),
-            };
-            let known = self.known_events(part)?;
-            let fresh = part.events.len() - known.as_ref().map_or(0, HashMap::len);
-            // What is there already is answered in every mode; the expectation is about what is to be written.
-            if (fresh > 0 || part.events.is_empty()) && !part.expected.holds_for(next) {
-                return Err(AppendError::Conflict { stream: part.stream.clone(), expected: part.expected, next }.into());
-            }
-            ahead.insert(&part.stream, next + fresh as u64);
-            plan.push(known);
-        }
-        Ok(plan)
-    }
-
-    fn known_events(&self, part: &StreamAppend) -> Result<Option<HashMap<Uuid, Position>>, Refused> {
-        let mut any = false;
-        for run in insert::id_runs(&part.events) {
-            any |= self
-                .id_holder(run.last)?
-                .is_some_and(|(first, _, count)| run.first.saturating_sub(first) < u128::from(count));
-        }
-        if !any {
-            return Ok(None);
-        }
-        let mut known = HashMap::new();
-        for event in &part.events {
-            let id = event.id.as_u128();
-            if let Some((first, position, count)) = self.id_holder(id)?
-                && id - first < u128::from(count)
-            {
-                let offset = u64::try_from(id - first).unwrap_or(u64::MAX);
-                let position = position.plus(offset);
-                if !self.is_same(position, &part.stream, event)? {
-                    return Err(AppendError::IdReused { id: event.id, position }.into());
-                }
-                known.insert(event.id, position);
-            }
-        }
-        Ok(Some(known))
-    }
-
-    /// The last run of ids that begins at or below `id`.
-    fn id_holder(&self, id: u128) -> rusqlite::Result<Option<(u128, Position, u64)>> {
-        self.connection
-            .prepare_cached("SELECT id, position, count FROM id_runs WHERE id <= ?1 ORDER BY id DESC LIMIT 1")?
-            .query_row([&id.to_be_bytes()[..]], |row| {
-                let first: [u8; 16] = row.get(0)?;
-                Ok((u128::from_be_bytes(first), Position::from_sql(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned()))
-            })
-            .optional()
-    }
-
-    /// The same event is the same fact in the same stream; who sent it, and when, may differ.
-    fn is_same(&self, position: Position, stream: &StreamId, event: &NewEvent) -> rusqlite::Result<bool> {
-        self.connection
-            .prepare_cached(
-                "SELECT s.name, k.event_type, e.schema_version, e.data FROM events e JOIN streams s USING (stream_id)
-                 JOIN kinds k USING (kind_id) WHERE e.position = ?1",
-            )?
-            .query_row([position.to_sql()], |row| {
-                let data = row.get_ref(3)?.as_str().unwrap_or_default();
-                Ok(row.get_ref(0)?.as_str().unwrap_or_default() == stream.as_str()
-                    && row.get_ref(1)?.as_str().unwrap_or_default() == event.event_type
-                    && row.get::<_, u16>(2)? == event.schema_version
-                    && same_json(data, &event.data))
-            })
     }
 
     fn remember(&self, remember: Remember, appended: &Appended) -> rusqlite::Result<()> {
@@ -422,7 +319,7 @@ impl Writer {
         );
         match purged {
             // There may be more: go on soon.
-            Ok(rows) if rows as i64 >= PURGE_ROWS_MAX => self.purge_after = Duration::from_secs(1),
+            Ok(rows) if rows as i64 >= PURGE_ROWS_MAX => self.purge_after = PURGE_AGAIN,
             Ok(_) => self.purge_after = PURGE_EVERY,
             Err(error) => tracing::warn!(%error, "old answers to repeated requests could not be removed"),
         }
@@ -436,21 +333,5 @@ impl Writer {
 )]
 struct FileGone;
 
-enum Refused {
-    /// This append alone is refused.
-    Append(AppendError),
-    /// SQLite failed: the whole transaction is lost.
-    Engine(rusqlite::Error),
-}
-
-impl From<AppendError> for Refused {
-    fn from(error: AppendError) -> Self {
-        Self::Append(error)
-    }
-}
-
-impl From<rusqlite::Error> for Refused {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(error)
-    }
-}
+/// This append alone is refused, or SQLite failed and the whole transaction is lost.
+type Refused = Stop<AppendError, rusqlite::Error>;

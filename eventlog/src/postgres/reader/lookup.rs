@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Anchor, Answer, Filter, KeyLookup, Position, ReadError, RequestKey, Snapshot, StoredAnswer, StreamId, Version,
     database::{escape_nul, late, of_name},
+    rules::compare,
 };
 
 /// Positions of a stream rise with its versions: halves the versions until the first one above $2 is left.
@@ -144,14 +145,11 @@ impl ReadPool {
             [caller, route, key].into_iter().fold(query, |query, text| query.bind(escape_nul(text).into_owned()))
         };
         let found = self.ask(|| bound(sqlx::query(sql)), read).await?;
-        Ok(match found {
-            None => KeyLookup::Unknown,
-            Some((of, stored)) if of == fingerprint => {
-                self.seen(stored.position);
-                KeyLookup::Answered(stored)
-            }
-            Some(_) => KeyLookup::OtherBody,
-        })
+        let found = compare(fingerprint, found);
+        if let KeyLookup::Answered(stored) = &found {
+            self.seen(stored.position);
+        }
+        Ok(found)
     }
 
     pub(super) async fn stream_number(

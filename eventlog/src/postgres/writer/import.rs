@@ -1,20 +1,19 @@
 //! Events that another log recorded: taken over as they stand, or not at all.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{
     super::{connection::answered, error::StatementError},
     Writer,
-    facts::{Facts, Question},
+    facts::Question,
     plan::plan_import,
     rows::stands,
 };
 use crate::{
-    APPEND_EVENTS_MAX, AppendError, ExpectedVersion, ImportError, ImportRefusal, NewEvent, Position, RecordedEvent,
-    StreamAppend, StreamId, Version, append::check_recorded, from_micros,
+    AppendError, ExpectedVersion, ImportError, NewEvent, Position, RecordedEvent, StreamAppend, StreamId,
+    rules::check_recorded,
 };
 
 /// What a try came to, other than by a failure.
@@ -23,9 +22,6 @@ type Imported = Result<Position, ImportError>;
 impl Writer {
     /// Writes `events` in one transaction; answers the head after it.
     pub(super) async fn import(&mut self, events: Vec<RecordedEvent>) -> Imported {
-        if events.len() > APPEND_EVENTS_MAX {
-            return Err(ImportError::TooMany { events: events.len() });
-        }
         // Names that the database would choke on are not asked for: the check comes to them first.
         let sound = events.iter().take_while(|event| is_sound(event)).count();
         let parts = parts_of(&events[..sound]);
@@ -82,13 +78,14 @@ impl Writer {
         let question = Question::of_parts(parts.iter().map(|(part, _)| part), &self.kinds);
         let facts = question.ask(connection, &self.connector).await?;
         self.learn(&facts.kinds);
-        let checked = check(events, &facts);
-        let (rows, head) = plan_import(parts, &facts, &self.kinds);
-        if checked.is_err() || rows.is_empty() {
-            answered(patience, sqlx::raw_sql("ROLLBACK").execute(&mut *connection)).await?;
-            self.head.advance(facts.head);
-            return Ok(checked.map(|()| facts.head));
-        }
+        let (rows, head) = match plan_import(events, parts, &facts, &self.kinds) {
+            Ok((rows, head)) if !rows.is_empty() => (rows, head),
+            nothing_to_write => {
+                answered(patience, sqlx::raw_sql("ROLLBACK").execute(&mut *connection)).await?;
+                self.head.advance(facts.head);
+                return Ok(nothing_to_write.map(|_| facts.head));
+            }
+        };
         if !rows.write(connection, &self.connector, &head).await? {
             return Err(sqlx::Error::Protocol("the head moved under its lock".to_owned()).into());
         }
@@ -137,43 +134,4 @@ fn new_event(event: &RecordedEvent) -> NewEvent {
         metadata: event.metadata.as_str().into(),
         occurred_at: event.occurred_at,
     }
-}
-
-/// Everything that could refuse the events is looked at before anything is written.
-fn check(events: &[RecordedEvent], facts: &Facts) -> Result<(), ImportError> {
-    let mut ahead: HashMap<&StreamId, Version> = HashMap::new();
-    let mut ids: HashMap<Uuid, Position> = HashMap::with_capacity(events.len());
-    let mut next = facts.head.plus(1);
-    let mut recorded_at = facts.recorded_at;
-    for event in events {
-        let refused = |refusal| Err(ImportError::Refused { position: event.position, refusal });
-        if event.position != next {
-            return refused(ImportRefusal::Position { next });
-        }
-        if let Err(bound) = check_recorded(event) {
-            return refused(ImportRefusal::Bound(bound));
-        }
-        for (time, at) in [("occurred_at", event.occurred_at), ("recorded_at", event.recorded_at)] {
-            if from_micros(at.timestamp_micros()) != at {
-                return refused(ImportRefusal::Time { time });
-            }
-        }
-        if event.recorded_at.timestamp_micros() < recorded_at {
-            return refused(ImportRefusal::RecordedAt);
-        }
-        let found = || facts.streams.get(event.stream.as_str()).map_or(0, |stream| stream.next);
-        let version = ahead.get(&event.stream).copied().unwrap_or_else(found);
-        if event.version != version {
-            let (stream, next) = (event.stream.clone(), version);
-            return refused(ImportRefusal::Version { stream, version: event.version, next });
-        }
-        let taken = facts.events.get(&event.id).map(|found| found.position);
-        if let Some(position) = taken.or_else(|| ids.insert(event.id, event.position)) {
-            return refused(ImportRefusal::IdTaken { id: event.id, position });
-        }
-        ahead.insert(&event.stream, version + 1);
-        recorded_at = event.recorded_at.timestamp_micros();
-        next = next.plus(1);
-    }
-    Ok(())
 }

@@ -1,8 +1,9 @@
-//! What becomes of a group of appends, worked out in memory: who is refused, who is answered from what is there, and
-//! which rows are written. The rules are those of every engine.
+//! What becomes of a group of appends, worked out in memory from what was asked for beforehand: who is refused or
+//! answered from what is there, by the rules of all engines, and which rows are written.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -15,9 +16,10 @@ use super::{
     rows::{EventRow, Move, Rows},
 };
 use crate::{
-    AppendError, AppendOutcome, Appended, NewEvent, Position, RequestKey, StoredAnswer, StreamAppend, Version,
-    append::same_json,
+    AppendError, AppendOutcome, Appended, ImportError, KeyLookup, NewEvent, Position, RecordedEvent, RequestKey,
+    StoredAnswer, StreamAppend, StreamId, Version,
     checksum::{Checksums, Content},
+    rules::{self, Decision, Known, Stop},
 };
 
 pub(super) type Outcome = Result<AppendOutcome, AppendError>;
@@ -34,8 +36,7 @@ pub(super) struct Plan<'g> {
 /// Plans the appends one after the other; each sees what those before it write. `promises` are the answers to be kept,
 /// made here, where the positions are certain.
 pub(super) fn plan<'g>(group: &'g [Waiting], promises: &mut [Promise], facts: &Facts, kinds: &Kinds) -> Plan<'g> {
-    // Never earlier than what is there: recorded times rise with positions, also when a clock is put back.
-    let recorded_at = facts.now.max(facts.recorded_at);
+    let recorded_at = rules::recorded_at(facts.now, facts.recorded_at);
     let mut planner = Planner::new(facts, kinds, recorded_at);
     let outcomes = group.iter().zip(promises).map(|(waiting, promise)| planner.take(waiting, promise)).collect();
     let Planner { rows, mut head, streams, .. } = planner;
@@ -45,14 +46,23 @@ pub(super) fn plan<'g>(group: &'g [Waiting], promises: &mut [Promise], facts: &F
     Plan { outcomes, rows, head, streams }
 }
 
-/// Plans what another log recorded and what was found to go on where this one ends: each part with its recorded time.
-pub(super) fn plan_import<'g>(parts: &'g [(StreamAppend, i64)], facts: &Facts, kinds: &Kinds) -> (Rows<'g>, Move) {
+/// Plans what another log recorded, unless it cannot stand here. `parts` are the same events, with their recorded times.
+pub(super) fn plan_import<'g>(
+    events: &[RecordedEvent],
+    parts: &'g [(StreamAppend, i64)],
+    facts: &Facts,
+    kinds: &Kinds,
+) -> Result<(Rows<'g>, Move), ImportError> {
     let mut planner = Planner::new(facts, kinds, facts.recorded_at);
+    match rules::check_import(&mut planner, events, facts.head, facts.recorded_at) {
+        Ok(()) => {}
+        Err(Stop::Refused(refusal)) => return Err(refusal),
+    }
     for (part, recorded_at) in parts {
         planner.head.recorded_at = *recorded_at;
         planner.write(part, &Known::new());
     }
-    (planner.rows, planner.head)
+    Ok((planner.rows, planner.head))
 }
 
 struct Planner<'g, 'f> {
@@ -69,9 +79,6 @@ struct Planner<'g, 'f> {
     rows: Rows<'g>,
     checksums: Checksums,
 }
-
-/// The first positions of those of a part's events that are there already.
-type Known = HashMap<Uuid, Position>;
 
 impl<'g, 'f> Planner<'g, 'f> {
     fn new(facts: &'f Facts, kinds: &'f Kinds, recorded_at: i64) -> Self {
@@ -94,15 +101,13 @@ impl<'g, 'f> Planner<'g, 'f> {
         }
     }
 
-    /// One append: everything that could refuse it is looked at before anything of it is written.
     fn take(&mut self, waiting: &'g Waiting, promise: &mut Promise) -> Outcome {
-        if let Some(key) = &waiting.key
-            && let Some(stored) = self.answered(key)?
-        {
-            return Ok(AppendOutcome::Remembered(stored));
-        }
-        let known = self.known(&waiting.parts)?;
-        let appended = self.positions(&waiting.parts, &known);
+        let known = match rules::decide(self, waiting.key.as_ref(), &waiting.parts) {
+            Ok(Decision::Remembered(stored)) => return Ok(AppendOutcome::Remembered(stored)),
+            Ok(Decision::Write(known)) => known,
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+        };
+        let appended = rules::appended(&waiting.parts, &known, self.head.to);
         if let Some(key) = &waiting.key {
             let answer = promise.keep(&appended)?;
             let stored = StoredAnswer { answer, position: appended.last };
@@ -115,95 +120,15 @@ impl<'g, 'f> Planner<'g, 'f> {
         Ok(AppendOutcome::Appended(appended))
     }
 
-    fn answered(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, AppendError> {
-        let request = request_of(key);
-        let of_group = self.answers.get(&request).map(|(fingerprint, stored)| (&fingerprint[..], stored));
-        let found = self.facts.answers.get(&request).map(|(fingerprint, stored)| (&fingerprint[..], stored));
-        match of_group.or(found) {
-            None => Ok(None),
-            Some((fingerprint, stored)) if fingerprint == key.fingerprint => Ok(Some(stored.clone())),
-            Some(_) => Err(AppendError::KeyReused),
-        }
-    }
-
-    fn known(&self, parts: &'g [StreamAppend]) -> Result<Vec<Known>, AppendError> {
-        // The versions the streams will have after the parts before, as far as this append changes them.
-        let mut ahead: HashMap<&str, Version> = HashMap::new();
-        let mut all = Vec::with_capacity(parts.len());
-        for part in parts {
-            let name = part.stream.as_str();
-            let next = ahead.get(name).copied().unwrap_or_else(|| self.stream(name).map_or(0, |stream| stream.next));
-            let known = self.known_events(part)?;
-            let fresh = part.events.len() - known.len();
-            // What is there already is answered in every mode; the expectation is about what is to be written.
-            if (fresh > 0 || part.events.is_empty()) && !part.expected.holds_for(next) {
-                return Err(AppendError::Conflict { stream: part.stream.clone(), expected: part.expected, next });
-            }
-            ahead.insert(name, next + fresh as u64);
-            all.push(known);
-        }
-        Ok(all)
-    }
-
     fn stream(&self, name: &str) -> Option<FoundStream> {
         self.streams.get(name).or_else(|| self.facts.streams.get(name)).copied()
-    }
-
-    fn known_events(&self, part: &StreamAppend) -> Result<Known, AppendError> {
-        let mut known = Known::new();
-        if self.facts.events.is_empty() && self.written.is_empty() {
-            return Ok(known);
-        }
-        for event in &part.events {
-            let (position, is_same) = if let Some((position, stream, written)) = self.written.get(&event.id) {
-                let is_same = *stream == part.stream.as_str()
-                    && written.event_type == event.event_type
-                    && written.schema_version == event.schema_version
-                    && same_json(&written.data, &event.data);
-                (*position, is_same)
-            } else if let Some(found) = self.facts.events.get(&event.id) {
-                let is_same = found.stream == part.stream.as_str()
-                    && found.event_type == event.event_type
-                    && found.schema_version == i32::from(event.schema_version)
-                    && same_json(&found.data, &event.data);
-                (found.position, is_same)
-            } else {
-                continue;
-            };
-            if !is_same {
-                return Err(AppendError::IdReused { id: event.id, position });
-            }
-            known.insert(event.id, position);
-        }
-        Ok(known)
-    }
-
-    /// Where the events stand, or will.
-    fn positions(&self, parts: &[StreamAppend], known: &[Known]) -> Appended {
-        let mut next = self.head.to;
-        let mut positions = Vec::new();
-        for (part, known) in parts.iter().zip(known) {
-            positions.extend(part.events.iter().map(|event| match known.get(&event.id) {
-                Some(position) => *position,
-                None => {
-                    next = next.plus(1);
-                    next
-                }
-            }));
-        }
-        let repeated = !positions.is_empty() && next == self.head.to;
-        let last = positions.iter().copied().max().unwrap_or(self.head.to);
-        Appended { positions, last, repeated }
     }
 
     fn write(&mut self, part: &'g StreamAppend, known: &Known) {
         let name = part.stream.as_str();
         let category = part.stream.category();
         let mut stream = self.stream(name);
-        for event in &part.events {
-            if known.contains_key(&event.id) {
-                continue;
-            }
+        for event in rules::fresh(part, known) {
             let position = self.head.to.plus(1);
             let of_stream = stream.get_or_insert_with(|| {
                 self.rows.stream(position.to_sql(), name);
@@ -251,6 +176,59 @@ impl<'g, 'f> Planner<'g, 'f> {
             self.rows.kind(position.to_sql(), category, event_type);
             position.to_sql()
         })
+    }
+}
+
+/// What was asked for, with what the group has written since. It is all in memory, so a fact can always be had.
+impl rules::Facts for Planner<'_, '_> {
+    type Failure = Infallible;
+
+    fn kept(&mut self, key: &RequestKey) -> Result<KeyLookup, Infallible> {
+        let request = request_of(key);
+        let of_group = self.answers.get(&request).map(|(fingerprint, stored)| (&fingerprint[..], stored));
+        let found = self.facts.answers.get(&request).map(|(fingerprint, stored)| (&fingerprint[..], stored));
+        let kept = of_group.or(found).map(|(fingerprint, stored)| (fingerprint, stored.clone()));
+        Ok(rules::compare(&key.fingerprint, kept))
+    }
+
+    fn next_version(&mut self, stream: &StreamId) -> Result<Version, Infallible> {
+        Ok(self.stream(stream.as_str()).map_or(0, |stream| stream.next))
+    }
+
+    fn may_be_taken(&mut self, _events: &[NewEvent]) -> Result<bool, Infallible> {
+        Ok(!self.facts.events.is_empty() || !self.written.is_empty())
+    }
+
+    fn position_of(&mut self, id: Uuid) -> Result<Option<Position>, Infallible> {
+        let written = self.written.get(&id).map(|(position, ..)| *position);
+        Ok(written.or_else(|| self.facts.events.get(&id).map(|found| found.position)))
+    }
+
+    fn holds(
+        &mut self,
+        id: Uuid,
+        _position: Position,
+        is_same: impl FnOnce(&rules::Content<'_>) -> bool,
+    ) -> Result<bool, Infallible> {
+        let written = self.written.get(&id).map(|(_, stream, event)| rules::Content {
+            stream,
+            event_type: &event.event_type,
+            schema_version: event.schema_version.into(),
+            data: &event.data,
+        });
+        let found = || {
+            self.facts.events.get(&id).map(|found| rules::Content {
+                stream: &found.stream,
+                event_type: &found.event_type,
+                schema_version: found.schema_version.into(),
+                data: &found.data,
+            })
+        };
+        Ok(written.or_else(found).is_some_and(|content| is_same(&content)))
+    }
+
+    fn highest_id(&mut self) -> Result<Option<u128>, Infallible> {
+        Ok(self.facts.events.keys().chain(self.written.keys()).max().map(Uuid::as_u128))
     }
 }
 

@@ -1,22 +1,15 @@
 //! What the writer does besides: copies of states, old answers, and seeing whether a write goes through again.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{
     super::{connection::answered, error::StatementError},
     Writer,
 };
-use crate::Snapshot;
-
-/// Answers to repeated requests are kept at least this long.
-const ANSWERS_KEPT: Duration = Duration::from_hours(48);
-/// How often old answers are looked for, and how many go at once.
-const PURGE_EVERY: Duration = Duration::from_mins(5);
-const PURGE_ROWS_MAX: i64 = 5_000;
-const PURGE_AGAIN: Duration = Duration::from_secs(1);
+use crate::{
+    Snapshot,
+    rules::{ANSWERS_KEPT, PURGE_AGAIN, PURGE_EVERY, PURGE_ROWS_MAX},
+};
 
 /// When old answers are looked for next.
 pub(super) struct Purge {

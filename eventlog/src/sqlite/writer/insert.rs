@@ -159,14 +159,16 @@ impl<'a> Inserter<'a> {
         self.recorded_at = micros;
     }
 
-    /// Appends `events` to `stream`, in order; their positions are added to `positions`.
+    /// Appends `events` to `stream`, in order, at the next positions.
     pub(super) fn insert<'e>(
         &mut self,
         stream: &StreamId,
         events: impl Iterator<Item = &'e NewEvent>,
-        positions: &mut Vec<Position>,
     ) -> rusqlite::Result<()> {
-        let events: Vec<&NewEvent> = events.collect();
+        // One allocation: the upper bound is the events of the part, of which usually all are new.
+        let mut all: Vec<&NewEvent> = Vec::with_capacity(events.size_hint().1.unwrap_or(0));
+        all.extend(events);
+        let events = all;
         if events.is_empty() {
             return Ok(());
         }
@@ -177,11 +179,11 @@ impl<'a> Inserter<'a> {
         for same in events.chunk_by(|a, b| Arc::ptr_eq(&a.metadata, &b.metadata)) {
             let (first, others) = same.split_at(1);
             let at = self.heads.position.plus(1).to_sql();
-            self.insert_rows(&INSERT_FIRST, &*first[0].metadata, stream, &mut head, first.chunks(1), positions)?;
+            self.insert_rows(&INSERT_FIRST, &*first[0].metadata, stream, &mut head, first.chunks(1))?;
             let (chunks, rest) = others.as_chunks::<ROWS>();
             let chunks = chunks.iter().map(<[_; ROWS]>::as_slice);
-            self.insert_rows(&INSERT_MANY, at, stream, &mut head, chunks, positions)?;
-            self.insert_rows(&INSERT_ONE, at, stream, &mut head, rest.chunks(1), positions)?;
+            self.insert_rows(&INSERT_MANY, at, stream, &mut head, chunks)?;
+            self.insert_rows(&INSERT_ONE, at, stream, &mut head, rest.chunks(1))?;
         }
         self.heads.streams.insert(stream.clone(), head);
         self.heads.written.push((stream.clone(), head.next));
@@ -212,7 +214,6 @@ impl<'a> Inserter<'a> {
         stream: &StreamId,
         head: &mut StreamHead,
         chunks: impl Iterator<Item = &'c [&'e NewEvent]>,
-        positions: &mut Vec<Position>,
     ) -> rusqlite::Result<()> {
         let category = stream.category();
         let mut chunks = chunks.peekable();
@@ -241,7 +242,6 @@ impl<'a> Inserter<'a> {
                 head.next += 1;
                 self.heads.position = position;
                 self.heads.checksum = checksum;
-                positions.push(position);
             }
             insert.raw_execute()?;
         }
