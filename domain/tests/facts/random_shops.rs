@@ -181,7 +181,6 @@ proptest! {
         for (article_id, delta, before, after) in events.iter().flat_map(movements) {
             let balance = stock.entry(article_id).or_default();
             prop_assert_eq!((*balance, *balance + delta), (before, after));
-            prop_assert!(delta != 0);
             prop_assert!(negative || after >= 0, "{} left of {}", after, article_id);
             *balance = after;
         }
