@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::left_out::LEFT_OUT;
 use super::request_id::X_REQUEST_ID;
 
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
@@ -25,6 +26,12 @@ pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
             HeaderName::from_static("x-device-serial"),
             HeaderName::from_static("x-device-key"),
         ])
-        .expose_headers([X_REQUEST_ID, HeaderName::from_static("daybook-position"), header::RETRY_AFTER, header::ETAG])
+        .expose_headers([
+            X_REQUEST_ID,
+            HeaderName::from_static("daybook-position"),
+            LEFT_OUT,
+            header::RETRY_AFTER,
+            header::ETAG,
+        ])
         .max_age(PREFLIGHT_AGE)
 }

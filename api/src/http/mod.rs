@@ -10,6 +10,7 @@ pub mod fields;
 pub mod idempotency;
 pub mod identify;
 pub mod instant;
+pub mod left_out;
 pub mod openapi;
 pub mod paging;
 mod paths;

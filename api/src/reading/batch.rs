@@ -11,7 +11,6 @@ use chrono_tz::Tz;
 use daybook_domain::instant::to_micros;
 use daybook_domain::reading::{DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id};
 use daybook_eventlog::{AppendError, Decided, ExecuteError, Tries};
-use daybook_projections::library;
 use daybook_projections::reading::history::{self, Session};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -111,11 +110,11 @@ pub async fn record(
             return Ok(respond(executed));
         }
         // Waited for before the lock: the reader's other requests are not held up while the read model is behind.
-        app.caught_up(&[history::NAME, library::NAME], None).await?;
+        app.caught_up(&[history::NAME], None).await?;
         // While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when
         // the events are appended.
         let mut locked = app.readers.lock(&stream).await.map_err(failed)?;
-        app.caught_up(&[history::NAME, library::NAME], None).await?;
+        app.caught_up(&[history::NAME], None).await?;
         let known = known_sessions(&app, &items).await?;
         let (sessions, results) = sort_out(&items, known);
         let command = ReaderCommand::RecordOffline { user_id: reader, timezone: zone.asked(), sessions };

@@ -10,6 +10,7 @@ mod error;
 mod postgres;
 mod query;
 mod rows;
+mod snapshot;
 mod sqlite;
 mod text;
 
@@ -24,7 +25,6 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub(crate) use self::postgres::{CopyPositions, Leadership, PostgresModels};
-use self::sqlite::{FilesReading, SqliteModels};
 pub(crate) use self::{
     copy::{Checkpoint, CopyId, ProjectionCopy},
     text::StoredText,
@@ -33,6 +33,10 @@ pub use self::{
     error::ReadModelsError,
     postgres::PostgresModelsOptions,
     rows::{Differences, Standing},
+};
+use self::{
+    snapshot::Snapshot,
+    sqlite::{FilesReading, SqliteModels},
 };
 use crate::Projection;
 
@@ -47,6 +51,8 @@ pub(crate) const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
 pub struct ReadModels {
     storage: Storage,
     pinned: RwLock<Option<Reading>>,
+    /// What all questions are put to, where there is one.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Clone for ReadModels {
@@ -110,7 +116,7 @@ impl ReadModels {
     }
 
     fn of(storage: Storage) -> Self {
-        Self { storage, pinned: RwLock::default() }
+        Self { storage, pinned: RwLock::default(), snapshot: None }
     }
 
     /// The server that other nodes keep and read them on too, if there is one.
