@@ -105,6 +105,18 @@ impl App {
         self.reached(projections, head.max(after.unwrap_or(Position::START))).await
     }
 
+    /// Whether this read model shows what [`caught_up`](Self::caught_up) would wait for. It is for what an answer can do
+    /// without: when the projection has stopped at a fault, or is too far behind, the answer leaves that out and
+    /// [says so](crate::http::left_out).
+    ///
+    /// # Errors
+    /// The log's head cannot be told.
+    pub async fn can_show(&self, projection: &'static str, after: Option<Position>) -> Result<bool, Problem> {
+        let position = self.head().await?.max(after.unwrap_or(Position::START));
+        let reached = self.progress.reached(&[projection], position, PATIENCE).await;
+        Ok(reached.inspect_err(|lagging| tracing::warn!(%lagging, "an answer leaves something out")).is_ok())
+    }
+
     /// Waits until the log as this node knows it has every write that was answered before now, by any node, and
     /// `after`, if the caller named a position.
     ///

@@ -466,6 +466,81 @@ async fn time_that_sessions_share_counts_once_for_the_one_that_began_first() {
 }
 
 #[tokio::test]
+async fn the_figures_of_one_answer_are_of_one_moment() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let book = reader.add_book().await;
+    let (writer, admin) = (reader.clone(), server.admin());
+    let writing = tokio::spawn(async move {
+        for day in 0..120 {
+            if day == 60 {
+                let path = "/api/v1/projections/reading_statistics/rebuild";
+                let begun = admin.send(reqwest::Method::POST, path, None, "").await;
+                assert!(begun.status < 300, "{}", begun.text);
+            }
+            read(&writer, book, at("UTC", date("2025-01-01") + Days::new(day), 10, 0), 30, 1).await;
+        }
+    });
+    let sum = |figures: &Value| match figures {
+        Value::Array(figures) => figures.iter().filter_map(Value::as_i64).sum::<i64>(),
+        figures => figures.as_object().unwrap().values().filter_map(Value::as_i64).sum(),
+    };
+    let mut last = 0;
+    while !writing.is_finished() {
+        let patterns = reader.get(PATTERNS).await.expect(200);
+        let books: i64 =
+            patterns["by_book"].as_array().unwrap().iter().map(|book| book["minutes"].as_i64().unwrap()).sum();
+        let sums = ["by_hour", "by_weekday", "by_device"].map(|figures| sum(&patterns[figures]));
+        assert_eq!(sums, [books; 3], "{patterns}");
+        assert!(books >= last, "{books} after {last}");
+        last = books;
+        let weekly = reader.get(OVERVIEW).await.expect(200);
+        assert_eq!(weekly["total_minutes"].as_i64(), weekly["total_sessions"].as_i64().map(|sessions| sessions * 30));
+    }
+    writing.await.unwrap();
+    assert_eq!(reader.get(OVERVIEW).await.expect(200)["total_minutes"], 120 * 30);
+}
+
+#[tokio::test]
+async fn without_the_library_titles_and_pages_are_left_out_and_the_rest_is_answered() {
+    let server = Server::start().await;
+    let reader = server.reader();
+    let book = reader.put_book(&json!({ "title": "Книга", "total_pages": 200 })).await;
+    record(&reader, &[on_monday(book, "10:00:00", "10:30:00", "mobile")]).await;
+    const HISTORY: &str = "/api/v1/reading-sessions/history";
+    const ACTIVE: &str = "/api/v1/reading-sessions/active";
+    let shown = reader.get(HISTORY).await;
+    assert_eq!(shown.expect(200)["sessions"][0]["pages_read"], 2);
+    assert!(!shown.headers.contains_key("daybook-left-out"));
+    assert_eq!(reader.get(PATTERNS).await.expect(200)["by_book"][0]["title"], "Книга");
+
+    server.place().spoil("library", "books");
+    let other = reader.add_book().await;
+    crate::support::eventually("the library has stopped", async || {
+        let projection = server.admin().get("/api/v1/projections/library").await.expect(200);
+        (projection["state"] == "faulted").then_some(())
+    })
+    .await;
+    reader.get("/api/v1/books").await.problem(503);
+    record(&reader, &[on_monday(other, "11:00:00", "11:30:00", "mobile")]).await;
+    let session = reader.start(other, 1).await;
+    for (path, shows) in
+        [(HISTORY, true), (ACTIVE, true), (PATTERNS, true), (WEEKLY, false), (STREAK, false), (OVERVIEW, false)]
+    {
+        let reply = reader.get(path).await;
+        reply.expect(200);
+        let left_out = reply.headers.get("daybook-left-out").map(|name| name.to_str().unwrap());
+        assert_eq!(left_out, shows.then_some("library"), "{path}");
+    }
+    assert_eq!(reader.active().await["id"], session["id"]);
+    let history = reader.history().await;
+    assert_eq!((&history["total"], &history["sessions"][2]["pages_read"]), (&json!(3), &json!(0)));
+    let books = reader.get(PATTERNS).await.expect(200)["by_book"].clone();
+    assert_eq!((books.as_array().unwrap().len(), &books[0]["title"]), (2, &Value::Null));
+    assert_eq!(reader.get(WEEKLY).await.expect(200)["total_minutes"], 60);
+}
+
+#[tokio::test]
 async fn paging_back_is_no_progress() {
     let server = Server::start().await;
     let reader = server.reader();

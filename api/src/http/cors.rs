@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::left_out::LEFT_OUT;
 use super::request_id::X_REQUEST_ID;
 
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);

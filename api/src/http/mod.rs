@@ -11,6 +11,7 @@ mod from_errors;
 pub mod idempotency;
 pub mod identify;
 pub mod instant;
+pub mod left_out;
 pub mod openapi;
 pub mod paging;
 mod paths;

@@ -123,13 +123,13 @@ impl LookUp<ReaderDecider> for Offline<'_> {
     type Failure = Problem;
 
     async fn prepare(&self) -> Result<(), Problem> {
-        Ok(self.app.caught_up(&[history::NAME, library::NAME], None).await?)
+        Ok(self.app.caught_up(&[history::NAME], None).await?)
     }
 
     /// While the stream is locked nothing is recorded for this reader, so what is looked up now still holds when the
     /// events are appended.
     async fn look_up(&self, _: &reading::Reader) -> Result<(ReaderCommand, Render<ReaderDecider>), Problem> {
-        self.app.caught_up(&[history::NAME, library::NAME], None).await?;
+        self.app.caught_up(&[history::NAME], None).await?;
         let known = known_sessions(self.app, &self.items).await?;
         let (sessions, results) = sort_out(&self.items, known);
         let command = ReaderCommand::RecordOffline { user_id: self.reader, timezone: self.zone.asked(), sessions };

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use daybook_projections::library;
@@ -15,6 +16,7 @@ use super::session::SessionBody;
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::{FieldValue, Fields};
+use crate::http::left_out::left_out;
 use crate::http::openapi::ReadProblems;
 use crate::http::paging::Paging;
 use crate::http::read::{After, Query};
@@ -65,16 +67,17 @@ pub async fn history(
     reader: Reader,
     After(after): After,
     Query(query): Query,
-) -> Result<Json<History>, Problem> {
+) -> Result<(HeaderMap, Json<History>), Problem> {
     let mut fields = Fields::from_query(&query);
     let paging = Paging::read(&mut fields);
     let book: Option<Uuid> = fields.optional("book_id");
     let cursor: Option<CursorText> = fields.optional("cursor");
     fields.finish()?;
-    app.caught_up(&[history::NAME, library::NAME], after).await?;
+    let with_pages = app.can_show(library::NAME, after).await?;
+    app.caught_up(&[history::NAME], after).await?;
 
     let place = cursor.map_or(Place::Skip(paging.skip()), |CursorText(cursor)| Place::Below(cursor));
-    let page = history::page(&app.models, reader.id, book, place, paging.page_size + 1).await;
+    let page = history::page(&app.models, reader.id, book, place, paging.page_size + 1, with_pages).await;
     let (mut sessions, total) = page.map_err(models_unread)?;
     let has_next = sessions.len() > paging.page_size as usize;
     sessions.truncate(paging.page_size as usize);
@@ -82,7 +85,8 @@ pub async fn history(
     let next_cursor =
         last.map(|last| CursorText(Cursor { started_at: last.started_at.timestamp_micros(), id: last.id }).encode());
     let sessions = sessions.into_iter().map(SessionBody::from).collect();
-    Ok(Json(History { sessions, total, page: paging.page, page_size: paging.page_size, has_next, next_cursor }))
+    let history = History { sessions, total, page: paging.page, page_size: paging.page_size, has_next, next_cursor };
+    Ok((left_out(library::NAME, with_pages), Json(history)))
 }
 
 /// A cursor as callers carry it: opaque to them.

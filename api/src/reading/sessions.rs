@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::Utc;
 use daybook_domain::book::{self, Book};
@@ -19,6 +19,7 @@ use super::zone::AskedZone;
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::fields::Fields;
+use crate::http::left_out::left_out;
 use crate::http::openapi::{ReadProblems, WriteProblems};
 use crate::http::read::{After, NoQuery};
 use crate::http::unread::models_unread;
@@ -177,10 +178,11 @@ pub async fn active(
     reader: Reader,
     _: NoQuery,
     After(after): After,
-) -> Result<Json<Option<SessionBody>>, Problem> {
-    app.caught_up(&[history::NAME, library::NAME], after).await?;
-    let session = history::active(&app.models, reader.id).await.map_err(models_unread)?;
-    Ok(Json(session.map(SessionBody::from)))
+) -> Result<(HeaderMap, Json<Option<SessionBody>>), Problem> {
+    let with_pages = app.can_show(library::NAME, after).await?;
+    app.caught_up(&[history::NAME], after).await?;
+    let session = history::active(&app.models, reader.id, with_pages).await.map_err(models_unread)?;
+    Ok((left_out(library::NAME, with_pages), Json(session.map(SessionBody::from))))
 }
 
 /// The reader's stream.
@@ -240,7 +242,7 @@ async fn refusal(app: &App, reader: Uuid, rejection: ReaderRejection) -> Problem
         }
         ReaderRejection::NotActive { session_id } | ReaderRejection::NotIdle { session_id } => session_id,
     };
-    if let Err(error) = app.caught_up(&[history::NAME, library::NAME], None).await {
+    if let Err(error) = app.caught_up(&[history::NAME], None).await {
         return error.into();
     }
     match history::session(&app.models, session_id).await {

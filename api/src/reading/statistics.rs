@@ -8,9 +8,10 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use daybook_domain::reading::{Streak, calendar, streak as streak_of};
+use daybook_eventlog::Position;
 use daybook_projections::reading::profiles;
 use daybook_projections::reading::statistics::{self, Day};
-use daybook_projections::{ReadModelsError, library};
+use daybook_projections::{ReadModels, ReadModelsError, library};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -20,6 +21,7 @@ use super::reader::Reader;
 use super::zone::AskedZone;
 use crate::app::App;
 use crate::http::fields::{FieldValue, Fields};
+use crate::http::left_out::left_out;
 use crate::http::openapi::ReadProblems;
 use crate::http::read::{After, NoQuery, Query};
 use crate::http::unread::models_unread;
@@ -98,9 +100,9 @@ pub async fn weekly(
     let mut fields = Fields::from_query(&query);
     let _: Option<Activity> = fields.optional("activity");
     fields.finish()?;
-    let (zone, today) = today(&app, &reader, zone, after).await?;
-    let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
-    let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;
+    let (models, zone, today) = today(&app, &reader, zone, &NEEDED, after).await?;
+    let days = statistics::days(&models, reader.id).await.map_err(failed)?;
+    let totals = statistics::totals(&models, reader.id).await.map_err(failed)?;
     let streak = streak_over(&days, today);
     let time = total_time(&days);
     let names = if prefers_english(&headers) { ENGLISH } else { RUSSIAN };
@@ -197,11 +199,11 @@ pub async fn streak(
     let listed = fields.optional_integer("days", 1..=STREAK_DAYS_MAX).unwrap_or(STREAK_DAYS_DEFAULT);
     let _: Option<Activity> = fields.optional("activity");
     fields.finish()?;
-    let (zone, today) = today(&app, &reader, zone, after).await?;
+    let (models, zone, today) = today(&app, &reader, zone, &NEEDED, after).await?;
     let listed = listed.unsigned_abs();
-    let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
+    let days = statistics::days(&models, reader.id).await.map_err(failed)?;
     let streak = streak_over(&days, today);
-    let sessions = sessions_by_date(&app, reader.id, today, listed).await?;
+    let sessions = sessions_by_date(&models, reader.id, today, listed).await?;
     let minutes: HashMap<NaiveDate, i64> = days.iter().map(|day| (day.date, day.time.num_minutes())).collect();
     let day = |date: NaiveDate| {
         let sessions: Vec<Uuid> = sessions.get(&date).cloned().unwrap_or_default();
@@ -272,12 +274,14 @@ pub async fn patterns(
     _: NoQuery,
     After(after): After,
     zone: AskedZone,
-) -> Result<Json<Patterns>, Problem> {
-    let (zone, _) = today(&app, &reader, zone, after).await?;
-    let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
-    let hours = statistics::hours(&app.models, reader.id).await.map_err(failed)?;
-    let devices = statistics::devices(&app.models, reader.id).await.map_err(failed)?;
-    let books = statistics::books(&app.models, reader.id).await.map_err(failed)?;
+) -> Result<(HeaderMap, Json<Patterns>), Problem> {
+    let with_titles = app.can_show(library::NAME, after).await?;
+    let projections = if with_titles { [statistics::NAME, profiles::NAME, library::NAME].as_slice() } else { &NEEDED };
+    let (models, zone, _) = today(&app, &reader, zone, projections, after).await?;
+    let days = statistics::days(&models, reader.id).await.map_err(failed)?;
+    let hours = statistics::hours(&models, reader.id).await.map_err(failed)?;
+    let devices = statistics::devices(&models, reader.id).await.map_err(failed)?;
+    let books = statistics::books(&models, reader.id, with_titles).await.map_err(failed)?;
     let mut by_weekday = [TimeDelta::zero(); 7];
     for day in &days {
         by_weekday[day.date.weekday().num_days_from_monday() as usize % 7] += day.time;
@@ -292,7 +296,7 @@ pub async fn patterns(
         sessions: book.sessions,
         progress: book.progress,
     };
-    Ok(Json(Patterns {
+    let patterns = Patterns {
         timezone: zone.name(),
         by_hour: minutes(&hours),
         by_weekday: minutes(&by_weekday),
@@ -303,7 +307,8 @@ pub async fn patterns(
             unknown: on("unknown"),
         },
         by_book: books.into_iter().map(by_book).collect(),
-    }))
+    };
+    Ok((left_out(library::NAME, with_titles), Json(patterns)))
 }
 
 /// All in all.
@@ -347,10 +352,10 @@ pub async fn overview(
     // No figure here depends on today's date. An unknown zone is refused all the same.
     _: AskedZone,
 ) -> Result<Json<Overview>, Problem> {
-    app.caught_up(&[statistics::NAME, library::NAME], after).await?;
-    let days = statistics::days(&app.models, reader.id).await.map_err(failed)?;
-    let totals = statistics::totals(&app.models, reader.id).await.map_err(failed)?;
-    let books = statistics::books(&app.models, reader.id).await.map_err(failed)?;
+    let models = snapshot(&app, &[statistics::NAME], after).await?;
+    let days = statistics::days(&models, reader.id).await.map_err(failed)?;
+    let totals = statistics::totals(&models, reader.id).await.map_err(failed)?;
+    let books = statistics::books(&models, reader.id, false).await.map_err(failed)?;
     let read_days = days.iter().filter(|day| day.sessions > 0).count();
     let time = total_time(&days);
     Ok(Json(Overview {
@@ -390,17 +395,27 @@ fn failed(error: ReadModelsError) -> Problem {
     models_unread(error)
 }
 
-/// The zone to answer in and its date now, once the read models show everything that was answered.
+/// What statistics that depend on today cannot be answered without.
+const NEEDED: [&str; 2] = [statistics::NAME, profiles::NAME];
+
+/// The read models at one moment that shows everything that was answered: all figures of an answer are of it.
+async fn snapshot(app: &App, projections: &[&'static str], after: Option<Position>) -> Result<ReadModels, Problem> {
+    app.caught_up(projections, after).await?;
+    app.models.snapshot(projections).await.map_err(failed)
+}
+
+/// The read models to answer from, the zone to answer in, and its date now.
 async fn today(
     app: &App,
     reader: &Reader,
     zone: AskedZone,
-    after: Option<daybook_eventlog::Position>,
-) -> Result<(Tz, NaiveDate), Problem> {
-    app.caught_up(&[statistics::NAME, profiles::NAME, library::NAME], after).await?;
-    let profile = profiles::profile(&app.models, reader.id).await.map_err(failed)?;
+    projections: &[&'static str],
+    after: Option<Position>,
+) -> Result<(ReadModels, Tz, NaiveDate), Problem> {
+    let models = snapshot(app, projections, after).await?;
+    let profile = profiles::profile(&models, reader.id).await.map_err(failed)?;
     let zone = zone.or_stored(&profile);
-    Ok((zone, calendar::local_date(zone, Utc::now())))
+    Ok((models, zone, calendar::local_date(zone, Utc::now())))
 }
 
 fn streak_over(days: &[Day], today: NaiveDate) -> Streak {
@@ -409,14 +424,14 @@ fn streak_over(days: &[Day], today: NaiveDate) -> Streak {
 
 /// The sessions that count on each of the last days, oldest first.
 async fn sessions_by_date(
-    app: &App,
+    models: &ReadModels,
     reader: Uuid,
     today: NaiveDate,
     days: u64,
 ) -> Result<BTreeMap<NaiveDate, Vec<Uuid>>, Problem> {
     let first = back_from(today, days).last().unwrap_or(today);
     let mut by_date: BTreeMap<NaiveDate, Vec<Uuid>> = BTreeMap::new();
-    for (date, session) in statistics::sessions_by_date(&app.models, reader, first, today).await.map_err(failed)? {
+    for (date, session) in statistics::sessions_by_date(models, reader, first, today).await.map_err(failed)? {
         by_date.entry(date).or_default().push(session);
     }
     Ok(by_date)

@@ -11,6 +11,7 @@ mod jobs;
 mod postgres;
 mod query;
 mod rows;
+mod snapshot;
 mod sqlite;
 mod text;
 
@@ -25,7 +26,6 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub(crate) use self::postgres::{CopyPositions, Leadership, PostgresModels};
-use self::sqlite::{FilesReading, SqliteModels};
 pub(crate) use self::{
     copy::{Checkpoint, CopyId, ProjectionCopy},
     text::StoredText,
@@ -35,6 +35,10 @@ pub use self::{
     jobs::JobRecord,
     postgres::PostgresModelsOptions,
     rows::{Differences, Standing},
+};
+use self::{
+    snapshot::Snapshot,
+    sqlite::{FilesReading, SqliteModels},
 };
 use crate::Projection;
 
@@ -49,6 +53,8 @@ pub(crate) const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
 pub struct ReadModels {
     storage: Storage,
     pinned: RwLock<Option<Reading>>,
+    /// What all questions are put to, where there is one.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Clone for ReadModels {
@@ -112,7 +118,7 @@ impl ReadModels {
     }
 
     fn of(storage: Storage) -> Self {
-        Self { storage, pinned: RwLock::default() }
+        Self { storage, pinned: RwLock::default(), snapshot: None }
     }
 
     /// The server that other nodes keep and read them on too, if there is one.

@@ -3,7 +3,7 @@
 //! What a text may use is what both engines read alike: numbered places (`$1`), `"user"` in quotes, sums cast to
 //! `BIGINT`, truths as 0 and 1.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use daybook_eventlog::database::{escape_nul, late};
 use sqlx::{
@@ -14,10 +14,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, postgres::QUERY_MAX};
+use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, postgres::QUERY_MAX, snapshot::Snapshot};
 
 /// How often a server is asked, when it is the connection that fails.
-const TRIES_MAX: usize = 3;
+pub(super) const TRIES_MAX: usize = 3;
 
 /// What a row of either engine can be made into.
 pub(crate) trait ModelRow:
@@ -80,13 +80,21 @@ impl From<Option<Uuid>> for Argument {
 impl ReadModels {
     /// A question; the copies it is asked of stay in place until it is answered.
     pub(crate) fn query(&self, sql: impl Into<Cow<'static, str>>) -> ModelQuery {
-        ModelQuery { reading: self.reading(), sql: sql.into(), arguments: Vec::new() }
+        let asked = self.snapshot.clone().map_or_else(|| Asked::Now(self.reading()), Asked::Snapshot);
+        ModelQuery { asked, sql: sql.into(), arguments: Vec::new() }
     }
+}
+
+/// What a question is put to.
+enum Asked {
+    /// What is served when it is put.
+    Now(Reading),
+    Snapshot(Arc<Snapshot>),
 }
 
 /// A question to the read models.
 pub(crate) struct ModelQuery {
-    reading: Reading,
+    asked: Asked,
     sql: Cow<'static, str>,
     arguments: Vec<Argument>,
 }
@@ -105,18 +113,20 @@ impl ModelQuery {
     }
 
     pub(crate) async fn fetch_all<T: ModelRow>(self) -> Result<Vec<T>, ReadModelsError> {
-        let Self { reading, sql, arguments } = self;
-        Ok(match reading {
-            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_all(files.pool()).await?,
-            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?,
+        let Self { asked, sql, arguments } = self;
+        Ok(match asked {
+            Asked::Now(Reading::Sqlite(files)) => on_sqlite(sql, arguments).fetch_all(files.pool()).await?,
+            Asked::Now(Reading::Postgres(pool)) => fetch_on_postgres(&pool, sql, arguments).await?,
+            Asked::Snapshot(snapshot) => snapshot.fetch_all(sql, arguments).await?,
         })
     }
 
     pub(crate) async fn fetch_optional<T: ModelRow>(self) -> Result<Option<T>, ReadModelsError> {
-        let Self { reading, sql, arguments } = self;
-        Ok(match reading {
-            Reading::Sqlite(files) => on_sqlite(sql, arguments).fetch_optional(files.pool()).await?,
-            Reading::Postgres(pool) => fetch_on_postgres(&pool, sql, arguments).await?.into_iter().next(),
+        let Self { asked, sql, arguments } = self;
+        Ok(match asked {
+            Asked::Now(Reading::Sqlite(files)) => on_sqlite(sql, arguments).fetch_optional(files.pool()).await?,
+            Asked::Now(Reading::Postgres(pool)) => fetch_on_postgres(&pool, sql, arguments).await?.into_iter().next(),
+            Asked::Snapshot(snapshot) => snapshot.fetch_all(sql, arguments).await?.into_iter().next(),
         })
     }
 
@@ -162,7 +172,7 @@ where
     }
 }
 
-fn on_sqlite<T: ModelRow>(
+pub(super) fn on_sqlite<T: ModelRow>(
     sql: Cow<'static, str>,
     arguments: Vec<Argument>,
 ) -> QueryAs<'static, Sqlite, T, SqliteArguments> {
@@ -173,7 +183,7 @@ fn on_sqlite<T: ModelRow>(
     })
 }
 
-fn on_postgres<T: ModelRow>(
+pub(super) fn on_postgres<T: ModelRow>(
     sql: Cow<'static, str>,
     arguments: Vec<Argument>,
 ) -> QueryAs<'static, Postgres, T, PgArguments> {

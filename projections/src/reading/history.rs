@@ -243,9 +243,17 @@ fn percent_of(stored: i64) -> u8 {
     u8::try_from(stored).unwrap_or_default()
 }
 
-const SELECT: &str = "SELECT s.session_id, s.user_id, s.book_id, s.started_at, s.ended_at, s.start_position, \
-                      s.end_position, s.device_type, s.timezone, b.total_pages \
-                      FROM reading_sessions s LEFT JOIN books b ON b.book_id = s.book_id";
+/// With or without the books' pages, which are another projection's: without, its tables are not asked.
+fn select(with_pages: bool) -> String {
+    let (pages, books) = match with_pages {
+        true => ("b.total_pages", "LEFT JOIN books b ON b.book_id = s.book_id"),
+        false => ("CAST(NULL AS BIGINT)", ""),
+    };
+    format!(
+        "SELECT s.session_id, s.user_id, s.book_id, s.started_at, s.ended_at, s.start_position, s.end_position, \
+         s.device_type, s.timezone, {pages} AS total_pages FROM reading_sessions s {books}"
+    )
+}
 
 /// Where a page of the history ends: the next one begins below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,22 +273,23 @@ pub enum Place {
     Below(Cursor),
 }
 
-/// A reader's active session.
+/// A reader's active session, with its book's pages or without.
 ///
 /// # Errors
 /// [`ReadModelsError`]
-pub async fn active(models: &ReadModels, user: Uuid) -> Result<Option<Session>, ReadModelsError> {
-    let sql = format!("{SELECT} WHERE s.user_id = $1 AND s.ended_at IS NULL ORDER BY s.started_at DESC LIMIT 1");
+pub async fn active(models: &ReadModels, user: Uuid, with_pages: bool) -> Result<Option<Session>, ReadModelsError> {
+    let select = select(with_pages);
+    let sql = format!("{select} WHERE s.user_id = $1 AND s.ended_at IS NULL ORDER BY s.started_at DESC LIMIT 1");
     let row: Option<SessionRow> = models.query(sql).bind(user).fetch_optional().await?;
     Ok(row.map(Session::from))
 }
 
-/// A session, whoever's it is.
+/// A session, whoever's it is; without its book's pages.
 ///
 /// # Errors
 /// [`ReadModelsError`]
 pub async fn session(models: &ReadModels, id: Uuid) -> Result<Option<Session>, ReadModelsError> {
-    let sql = format!("{SELECT} WHERE s.session_id = $1");
+    let sql = format!("{} WHERE s.session_id = $1", select(false));
     let row: Option<SessionRow> = models.query(sql).bind(id).fetch_optional().await?;
     Ok(row.map(Session::from))
 }
@@ -294,7 +303,7 @@ pub struct Recorded {
     pub recorded_at: DateTime<Utc>,
 }
 
-/// Those of `ids` that there are.
+/// Those of `ids` that there are, without their books' pages.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -303,7 +312,7 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Recorded>
     for ids in ids.chunks(128) {
         let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
         let places = places.join(", ");
-        let sql = format!("{SELECT} WHERE s.session_id IN ({places}) ORDER BY s.session_id");
+        let sql = format!("{} WHERE s.session_id IN ({places}) ORDER BY s.session_id", select(false));
         let rows: Vec<SessionRow> = models.query(sql).bind_all(ids.iter().copied()).fetch_all().await?;
         let sql = format!("SELECT session_id, recorded_at FROM reading_sessions WHERE session_id IN ({places})");
         let times: Vec<(Uuid, i64)> = models.query(sql).bind_all(ids.iter().copied()).fetch_all().await?;
@@ -316,7 +325,8 @@ pub async fn sessions(models: &ReadModels, ids: &[Uuid]) -> Result<Vec<Recorded>
     Ok(found)
 }
 
-/// A page of a reader's sessions, of one book or of all, newest start first, and how many there are.
+/// A page of a reader's sessions, of one book or of all, newest start first, and how many there are; with their books'
+/// pages or without.
 ///
 /// # Errors
 /// [`ReadModelsError`]
@@ -326,13 +336,15 @@ pub async fn page(
     book: Option<Uuid>,
     place: Place,
     limit: u32,
+    with_pages: bool,
 ) -> Result<(Vec<Session>, u64), ReadModelsError> {
     let (below, skip) = match place {
         Place::Skip(skip) => (Cursor { started_at: i64::MAX, id: Uuid::max() }, skip),
         Place::Below(cursor) => (cursor, 0),
     };
+    let select = select(with_pages);
     let sql = format!(
-        "{SELECT} WHERE s.user_id = $1 AND ($2 IS NULL OR s.book_id = $2) AND (s.started_at, s.session_id) < ($3, $4) \
+        "{select} WHERE s.user_id = $1 AND ($2 IS NULL OR s.book_id = $2) AND (s.started_at, s.session_id) < ($3, $4) \
          ORDER BY s.started_at DESC, s.session_id DESC LIMIT $5 OFFSET $6"
     );
     let all = "SELECT count(*) FROM reading_sessions WHERE user_id = $1 AND ($2 IS NULL OR book_id = $2)";

@@ -55,20 +55,27 @@ async fn of_books_and_readers(models: &ReadModels) -> Vec<String> {
         assert!(none.is_empty() && also == total, "a page without books counts them as well");
         for book in books {
             tell(format!("{:?}", library::book(models, book.id, reader).await.unwrap()));
-            tell(format!("{:?}", history::page(models, reader, Some(book.id), Place::Skip(1), 5).await.unwrap()));
+            tell(format!("{:?}", history::page(models, reader, Some(book.id), Place::Skip(1), 5, true).await.unwrap()));
         }
-        let (page, total) = history::page(models, reader, None, Place::Skip(0), 50).await.unwrap();
+        let (page, total) = history::page(models, reader, None, Place::Skip(0), 50, true).await.unwrap();
         sessions.extend(page.iter().map(|session| session.id));
         if let Some(session) = page.first() {
             let below = Cursor { started_at: session.started_at.timestamp_micros(), id: session.id };
-            tell(format!("{:?}", history::page(models, reader, None, Place::Below(below), 3).await.unwrap()));
+            tell(format!("{:?}", history::page(models, reader, None, Place::Below(below), 3, false).await.unwrap()));
             tell(format!("{:?}", history::session(models, session.id).await.unwrap()));
         }
         tell(format!("{page:?} of {total}"));
-        tell(format!("{:?}", history::active(models, reader).await.unwrap()));
+        tell(format!("{:?}", history::active(models, reader, true).await.unwrap()));
         tell(format!("{:?}", profiles::profile(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::days(models, reader).await.unwrap()));
-        tell(format!("{:?}", statistics::books(models, reader).await.unwrap()));
+        tell(format!("{:?}", statistics::books(models, reader, true).await.unwrap()));
+        tell(format!("{:?}", statistics::books(models, reader, false).await.unwrap()));
+        let moment = models.snapshot(&[library::NAME, statistics::NAME]).await.unwrap();
+        assert_eq!(
+            statistics::books(&moment, reader, true).await.unwrap(),
+            statistics::books(models, reader, true).await.unwrap()
+        );
+        drop(moment);
         tell(format!("{:?}", statistics::totals(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::hours(models, reader).await.unwrap()));
         tell(format!("{:?}", statistics::devices(models, reader).await.unwrap()));

@@ -53,7 +53,7 @@ impl FilesReading {
     }
 
     /// The copies.
-    pub(super) fn copies(&self) -> &[CopyId] {
+    pub(in crate::models) fn copies(&self) -> &[CopyId] {
         &self.0.copies
     }
 

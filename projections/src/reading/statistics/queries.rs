@@ -95,14 +95,19 @@ pub async fn days(models: &ReadModels, user: Uuid) -> Result<Vec<Day>, ReadModel
         .collect()
 }
 
-/// Every book with an ended session, the most read first.
+/// Every book with an ended session, the most read first. Titles are another projection's: without them, its tables
+/// are not asked.
 ///
 /// # Errors
 /// [`ReadModelsError`]
-pub async fn books(models: &ReadModels, user: Uuid) -> Result<Vec<BookSums>, ReadModelsError> {
+pub async fn books(models: &ReadModels, user: Uuid, with_titles: bool) -> Result<Vec<BookSums>, ReadModelsError> {
+    let (title, books) = match with_titles {
+        true => ("b.title", "LEFT JOIN books b ON b.book_id = r.book_id"),
+        false => ("CAST(NULL AS TEXT)", ""),
+    };
     let sql = format!(
-        "SELECT r.book_id, b.title, s.time, r.sessions, r.progress, r.finished FROM reading_books r \
-         LEFT JOIN ({}) s ON s.book_id = r.book_id LEFT JOIN books b ON b.book_id = r.book_id \
+        "SELECT r.book_id, {title}, s.time, r.sessions, r.progress, r.finished FROM reading_books r \
+         LEFT JOIN ({}) s ON s.book_id = r.book_id {books} \
          WHERE r.user_id = $1 ORDER BY coalesce(s.time, 0) DESC, r.sessions DESC, r.book_id",
         time_by("book_id")
     );
