@@ -1,7 +1,9 @@
 //! What the process says about itself: log lines and metrics.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
+use daybook_projections::supervised;
 use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tracing_subscriber::EnvFilter;
@@ -27,10 +29,26 @@ pub enum ObservabilityError {
     AlreadySet,
 }
 
+/// Standard error, for diagnostic output. What cannot be written is dropped: a full disk or a closed pipe must not stop
+/// the work that the lines are about. (An error would make the subscriber print to standard error, which panics then.)
+struct BestEffort;
+
+impl Write for BestEffort {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = io::stderr().flush();
+        Ok(())
+    }
+}
+
 /// Sends log lines to standard error, in the format and with the filter of the settings.
 pub fn start_logging(settings: &Settings) -> Result<(), ObservabilityError> {
     let filter = EnvFilter::try_new(&settings.log).map_err(ObservabilityError::Filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| BestEffort);
     let started = match settings.log_format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Text => {
@@ -43,7 +61,7 @@ pub fn start_logging(settings: &Settings) -> Result<(), ObservabilityError> {
 
 /// Sends warnings and errors to standard error, for commands that otherwise only print what they found.
 pub fn start_warnings() -> Result<(), ObservabilityError> {
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(|| BestEffort);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     lines.with_ansi(colours).try_init().map_err(|_| ObservabilityError::AlreadySet)
 }
@@ -62,20 +80,23 @@ impl Metrics {
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time to answer a request by method and route pattern");
         surfaces::describe_metrics();
         let upkeep = handle.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
-            loop {
-                ticks.tick().await;
-                // Samples pile up until they are folded into buckets, whether or not anyone scrapes.
-                upkeep.run_upkeep();
-            }
-        });
+        describe_counter!("daybook_task_panics_total", "Panics of long-lived tasks, which were started again, by task");
+        tokio::spawn(supervised("metrics-upkeep", move || fold_samples(upkeep.clone())));
         Ok(Self(handle))
     }
 
     /// The text format of Prometheus.
     pub fn render(&self) -> String {
         self.0.render()
+    }
+}
+
+/// Samples pile up until they are folded into buckets, whether or not anyone scrapes.
+async fn fold_samples(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
     }
 }
 

@@ -15,7 +15,7 @@ pub enum UnknownFields {
     Ignored,
 }
 
-/// A part of the product, as one value. A new one is a line in [`surfaces::ALL`](crate::surfaces::ALL).
+/// A part of the product, as one value. A new one is a line in the list `surfaces::ALL`.
 pub struct Surface {
     /// What it is called. Its operations have tags of their own.
     pub name: &'static str,

@@ -1,6 +1,9 @@
 //! What can be asked of the projections of a running server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +23,25 @@ pub struct ProjectionControl {
     pub(crate) projections: Arc<[Arc<dyn Projection>]>,
     pub(crate) models: ReadModels,
     /// Whoever keeps the read models, when that is always this process; else the catalog says what is asked.
-    pub(crate) commands: Option<Commands>,
+    pub(crate) keeper: Option<KeeperCommands>,
+}
+
+/// The way to the tasks that keep the read models at this moment: others take their place when one of them panics.
+#[derive(Clone)]
+pub(crate) struct KeeperCommands(Arc<RwLock<Commands>>);
+
+impl KeeperCommands {
+    pub(crate) fn new(commands: Commands) -> Self {
+        Self(Arc::new(RwLock::new(commands)))
+    }
+
+    pub(crate) fn get(&self) -> Commands {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, commands: Commands) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = commands;
+    }
 }
 
 /// The way to the tasks that keep the read models.
@@ -66,6 +87,9 @@ pub(crate) enum Command {
     CaughtUp,
     /// Write what is under way, and end.
     Stop,
+    /// Panic, to see what comes of it.
+    #[cfg(test)]
+    Panic,
 }
 
 impl ProjectionControl {
@@ -84,7 +108,7 @@ impl ProjectionControl {
         let projection = Arc::clone(self.find(name)?);
         let control = self.clone();
         finished(async move {
-            let Some(commands) = &control.commands else {
+            let Some(commands) = control.commands() else {
                 return match control.models.begin_beside(&*projection).await {
                     Ok(_) => {
                         control.progress.rebuild_waits(projection.name());
@@ -121,8 +145,8 @@ impl ProjectionControl {
         let projection = Arc::clone(self.find(name)?);
         let control = self.clone();
         finished(async move {
-            match &control.commands {
-                Some(commands) => control.cancel_here(commands, projection.name()).await,
+            match control.commands() {
+                Some(commands) => control.cancel_here(&commands, projection.name()).await,
                 None => control.cancel_anywhere(&projection).await,
             }
         })
@@ -168,7 +192,7 @@ impl ProjectionControl {
     /// [`ControlError`]
     pub async fn resume(&self, name: &str) -> Result<(), ControlError> {
         let name = self.find(name)?.name();
-        let Some(commands) = &self.commands else {
+        let Some(commands) = self.commands() else {
             let Some(server) = self.models.shared() else { return Err(ControlError::Stopping) };
             if !server.try_again(name).await? {
                 return Err(ControlError::NotStopped);
@@ -183,6 +207,10 @@ impl ProjectionControl {
             Ok(false) => Err(ControlError::NotStopped),
             Err(_) => Err(ControlError::Stopping),
         }
+    }
+
+    fn commands(&self) -> Option<Commands> {
+        self.keeper.as_ref().map(KeeperCommands::get)
     }
 
     fn find(&self, name: &str) -> Result<&Arc<dyn Projection>, ControlError> {

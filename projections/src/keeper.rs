@@ -11,6 +11,7 @@ use crate::{
     followers::Follower,
     live::Live,
     rebuild::{Rebuilder, Rebuilds},
+    supervise::report_panic,
 };
 
 /// How long the batch being written may take when the tasks are to stop.
@@ -80,17 +81,26 @@ impl Keeper {
         &self.commands
     }
 
-    /// Waits until the read models are not kept any more: another node writes them, or the log was closed.
-    pub(crate) async fn ended(&mut self) {
-        // One that panicked has ended as well.
-        let _ = (&mut self.live).await;
+    /// Waits until the read models are not kept any more: another node writes them, or the log was closed. Whether that
+    /// is because a task panicked, which is reported here.
+    pub(crate) async fn ended(&mut self) -> bool {
+        let (task, ended) = tokio::select! {
+            ended = &mut self.live => ("live", ended),
+            ended = &mut self.rebuilder => ("rebuilder", ended),
+        };
+        ended.is_err_and(|error| report_panic(task, error))
     }
 
     /// Stops. What was applied stays applied, and a rebuild under way goes on at the next start.
     pub(crate) async fn stop(mut self) {
         // Those that have ended need not be told.
         let _ = self.stop_rebuild.try_send(());
-        let rebuilder = tokio::time::timeout(STOP_PATIENCE, &mut self.rebuilder).await;
+        let rebuilder = async {
+            if !self.rebuilder.is_finished() {
+                let _ = (&mut self.rebuilder).await;
+            }
+        };
+        let rebuilder = tokio::time::timeout(STOP_PATIENCE, rebuilder).await;
         let stop = async {
             if !self.live.is_finished() {
                 let _ = self.commands.live.send(Command::Stop).await;

@@ -18,6 +18,7 @@ mod progress;
 mod projection;
 mod rebuild;
 mod runner;
+mod supervise;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -33,6 +34,7 @@ pub use self::{
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},
     runner::Runner,
+    supervise::supervised,
     table::{Changes, Column, Merge, Table, Value},
 };
 

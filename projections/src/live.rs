@@ -71,6 +71,8 @@ impl Live {
                     let _ = reply.send(self.followers.resume(name));
                 }
                 End::Interrupted(Command::CaughtUp) => self.reclaim().await,
+                #[cfg(test)]
+                End::Interrupted(Command::Panic) => panic!("it was asked to"),
                 End::Stuck => {}
                 End::Fenced => {
                     tracing::warn!("another node keeps the read models");
@@ -110,8 +112,15 @@ impl Live {
     async fn reclaim(&mut self) {
         if let Some(Behind { stop, task }) = self.behind.take() {
             drop(stop);
-            // One that panicked has lost its copies; the next start has them again.
-            self.followers.add(task.await.unwrap_or_default());
+            match task.await {
+                Ok(followers) => self.followers.add(followers),
+                // It has lost its copies: this task panics with it, and those that are started next have them again.
+                Err(error) => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
         }
     }
 

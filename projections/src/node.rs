@@ -36,6 +36,7 @@ pub(crate) fn gauge_of_lead(leads: bool) {
 
 type Positions = BTreeMap<String, CopyPositions>;
 
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) server: PostgresModels,
     pub(crate) log: Log,
@@ -58,8 +59,9 @@ enum Turn {
 
 impl Node {
     /// Takes its turns until `stopped`.
-    pub(crate) async fn run(self, mut stopped: mpsc::Receiver<()>) {
-        gauge_of_lead(false);
+    pub(crate) async fn run(self, stopped: &mut mpsc::Receiver<()>) {
+        // After a panic, it may still be told that this node leads.
+        self.tell(false);
         // Until somebody leads, nobody has looked whether what is there is of this log, and whole.
         let (mut stand_in, mut is_answering, mut is_led) = (Duration::ZERO, true, false);
         loop {
@@ -77,7 +79,7 @@ impl Node {
             match tried {
                 Ok(Some(leadership)) => {
                     is_answering = true;
-                    match self.lead(leadership, &mut stopped).await {
+                    match self.lead(leadership, stopped).await {
                         Turn::Stopped => return,
                         Turn::Over => {}
                         Turn::Unfit => stand_in = UNFIT_FOR,
@@ -115,7 +117,7 @@ impl Node {
         let commands = keeper.commands().clone();
         let turn = tokio::select! {
             () = leadership.lost() => Turn::Over,
-            () = keeper.ended() => Turn::Over,
+            _ = keeper.ended() => Turn::Over,
             _ = stopped.recv() => Turn::Stopped,
             never = self.attend(&commands) => match never {},
         };

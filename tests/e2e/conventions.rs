@@ -1,5 +1,7 @@
 //! What holds for every route: operations, headers, limits, problems.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
@@ -170,6 +172,51 @@ async fn browsers_may_call_from_the_origins_on_the_list_only() {
     let closed = Server::start().await;
     let reply = closed.reader().with("origin", "https://app.example.com").get("/api/v1/books").await;
     assert_eq!((reply.status, origin_of(&reply)), (200, None));
+}
+
+#[tokio::test]
+async fn browsers_may_send_every_header_that_a_route_reads_and_read_every_one_that_it_answers() {
+    let server = Server::start_with(&["--cors-origins", "https://app.example.com"]).await;
+    let page = server.stranger().with("origin", "https://app.example.com");
+    let preflight =
+        page.with("access-control-request-method", "GET").send(Method::OPTIONS, "/api/v1/books", None, "").await;
+    let names = |reply: &Reply, header: &str| -> BTreeSet<String> {
+        reply.header(header).split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
+    };
+    let allowed = names(&preflight, "access-control-allow-headers");
+    let exposed = names(&page.get("/healthz").await, "access-control-expose-headers");
+
+    let document = server.stranger().get("/api/openapi.json").await.expect(200);
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let (mut read, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    for operation in operations {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter["in"] == "header" {
+                read.insert(parameter["name"].as_str().unwrap().to_ascii_lowercase());
+            }
+        }
+        for response in operation["responses"].as_object().unwrap().values() {
+            answered.extend(
+                response["headers"].as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_lowercase()),
+            );
+        }
+    }
+    assert!(read.contains("if-none-match") && answered.contains("etag"), "{read:?} {answered:?}");
+    // Those that the conventions or a surface read, without a parameter in the document.
+    let others = [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "daybook-after",
+        "x-request-id",
+        "x-device-serial",
+        "x-device-key",
+    ];
+    read.extend(others.map(str::to_owned));
+    answered.extend(["x-request-id", "daybook-position", "retry-after", "www-authenticate"].map(str::to_owned));
+    assert_eq!(read.difference(&allowed).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(answered.difference(&exposed).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 /// Asks until it is refused; how often it was not.

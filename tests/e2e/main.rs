@@ -20,6 +20,7 @@ mod database_start;
 mod engines;
 mod full_disk;
 mod history;
+mod jobs;
 mod ledger;
 mod library;
 mod log_copies;

@@ -255,3 +255,17 @@ async fn a_terminal_changed_on_one_node_is_changed_on_the_others() {
     }
     assert_eq!(shop.stock(PHONE).await, 90);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_tells_the_same_of_the_jobs_that_one_of_them_runs() {
+    let Some((_place, nodes)) = three_with(&["--session-sweep", "1h"]).await else { return };
+    eventually("all of them tell of its one run", async || {
+        let mut told = Vec::new();
+        for node in &nodes {
+            told.push(node.with_role("auditor").get("/api/v1/jobs").await.expect(200)["jobs"].clone());
+        }
+        let has_run = told[0][0]["last_outcome"] == "succeeded";
+        (has_run && told.iter().all(|jobs| *jobs == told[0])).then_some(())
+    })
+    .await;
+}

@@ -296,3 +296,27 @@ async fn read_models_that_were_deleted_are_built_again() {
     assert_eq!(reader.get("/api/v1/users/stats/overview").await.expect(200)["total_sessions"], 5);
     assert_eq!(reader.get(&format!("/api/v1/books/{book}")).await.expect(200)["id"], json!(book));
 }
+
+#[tokio::test]
+async fn diagnostic_output_that_cannot_be_written_stops_nothing() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return eprintln!("SKIPPED: there is no /dev/full here");
+    }
+    let place = Place::fresh();
+    // A free port: nothing that the server says can be read.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = place.command(&["serve", "--log", "debug", "--listen", &address.to_string()]);
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut server = command.stdout(full()).stderr(full()).spawn().unwrap();
+    let get = async |path: &str| {
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://{address}{path}"));
+        answer.send().await.ok().map(|answer| answer.status().as_u16())
+    };
+    eventually("the server is ready", async || (get("/readyz").await == Some(200)).then_some(())).await;
+    for _ in 0..20 {
+        assert_eq!(get("/api/v1/books").await, Some(401));
+    }
+    assert_eq!(get("/readyz").await, Some(200));
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

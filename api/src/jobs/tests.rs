@@ -34,8 +34,9 @@ impl Rig {
 }
 
 /// A job that counts its runs; `work` gets the number of the run, from 1.
-fn counting<F>(schedule: Schedule, work: fn(u32, CancellationToken) -> F) -> (Job, Arc<AtomicU32>)
+fn counting<W, F>(schedule: Schedule, work: W) -> (Job, Arc<AtomicU32>)
 where
+    W: Fn(u32, CancellationToken) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), JobError>> + Send + 'static,
 {
     let runs = Arc::new(AtomicU32::new(0));
@@ -57,7 +58,7 @@ const EVERY_MINUTE: Schedule = Schedule::Every(Duration::from_secs(60));
 #[tokio::test]
 async fn a_job_runs_as_long_as_its_node_leads_and_again_after_its_pause() {
     let rig = Rig::new(false).await;
-    let (job, runs) = counting(EVERY_MINUTE, async |_, _| Ok(()));
+    let (job, runs) = counting(EVERY_MINUTE, |_, _| async { Ok::<(), JobError>(()) });
     let job = rig.start(job);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(runs.load(Ordering::SeqCst), 0);
@@ -79,10 +80,12 @@ async fn a_job_runs_as_long_as_its_node_leads_and_again_after_its_pause() {
 #[tokio::test]
 async fn a_job_that_fails_or_panics_says_why_and_is_tried_again() {
     let rig = Rig::new(true).await;
-    let (job, runs) = counting(Schedule::OnDemand, async |run, _| match run {
-        1 => Err("the disk is on fire".into()),
-        2 => panic!("run two"),
-        _ => Ok(()),
+    let (job, runs) = counting(Schedule::OnDemand, |run, _| async move {
+        match run {
+            1 => Err(JobError::from("the disk is on fire")),
+            2 => panic!("run two"),
+            _ => Ok(()),
+        }
     });
     let job = rig.start(job);
     assert_eq!(job.run().await, Ok(Outcome::Failed("the disk is on fire".to_owned())));
@@ -104,7 +107,7 @@ async fn a_job_that_fails_or_panics_says_why_and_is_tried_again() {
 #[tokio::test]
 async fn a_run_that_takes_too_long_is_told_to_stop_and_is_then_aborted() {
     let rig = Rig::new(true).await;
-    let (job, _) = counting(Schedule::OnDemand, async |_, _| std::future::pending().await);
+    let (job, _) = counting(Schedule::OnDemand, |_, _| std::future::pending::<Result<(), JobError>>());
     let began = Instant::now();
     assert_eq!(rig.start(job).run().await, Ok(Outcome::TimedOut));
     assert_eq!(began.elapsed().as_secs(), 65);
@@ -113,9 +116,9 @@ async fn a_run_that_takes_too_long_is_told_to_stop_and_is_then_aborted() {
 #[tokio::test]
 async fn who_asks_for_a_run_that_is_under_way_gets_its_outcome() {
     let rig = Rig::new(true).await;
-    let (job, runs) = counting(Schedule::OnDemand, async |_, _| {
+    let (job, runs) = counting(Schedule::OnDemand, |_, _| async {
         tokio::time::sleep(Duration::from_secs(10)).await;
-        Ok(())
+        Ok::<(), JobError>(())
     });
     let job = rig.start(job);
     let second = async {
@@ -130,10 +133,10 @@ async fn who_asks_for_a_run_that_is_under_way_gets_its_outcome() {
 #[tokio::test]
 async fn a_stop_tells_the_run_under_way_and_waits_for_it() {
     let rig = Rig::new(true).await;
-    let (job, runs) = counting(EVERY_MINUTE, async |_, cancelled| {
+    let (job, runs) = counting(EVERY_MINUTE, |_, cancelled: CancellationToken| async move {
         cancelled.cancelled().await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Err("not done".into())
+        Err(JobError::from("not done"))
     });
     let job = rig.start(job);
     until(&runs, 1).await;

@@ -1,7 +1,7 @@
 //! The newest events, read and encoded once for all subscribers.
 //!
-//! One task follows the log's head while anybody subscribes. What it reads goes into a ring of stretches; whoever has
-//! fallen out of the ring reads the log.
+//! One task follows the log's head while anybody subscribes. What it reads goes into a ring of stretches; a
+//! subscriber that falls behind the ring reads from the log.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use daybook_eventlog::{EventRef, Filter, Log, Position, ReadError, Scan, StreamId};
+use daybook_projections::supervised;
 use tokio::sync::watch;
 
 use super::encode::{Batch, CHUNK_EVENTS_MAX, Format, Room};
@@ -100,7 +101,8 @@ impl Tail {
             let head = self.0.log.head();
             ring.restart(head);
             self.0.moved.send_replace(Moved { to: head, failed: false });
-            tokio::spawn(fill(Arc::clone(&self.0), ring.generation));
+            let (shared, generation) = (Arc::clone(&self.0), ring.generation);
+            tokio::spawn(supervised("log-tail", move || fill(Arc::clone(&shared), generation)));
         }
         Follower { tail: self.clone(), moved: self.0.moved.subscribe() }
     }

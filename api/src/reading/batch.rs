@@ -13,7 +13,6 @@ use daybook_domain::reading::{
     self, DeviceType, OfflineSession, Percent, ReaderCommand, ReaderDecider, offline_session_id,
 };
 use daybook_eventlog::{Decided, LookUp, Render};
-use daybook_projections::library;
 use daybook_projections::reading::history::{self, Session};
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::{
     ReadModels, ReadModelsError, Reading,
     error::is_worth_asking_again,
-    postgres::{QUERY_MAX, late},
+    postgres::QUERY_MAX,
     query::{Argument, ModelRow, TRIES_MAX, on_postgres, on_sqlite},
     sqlite::FilesReading,
 };
