@@ -110,8 +110,8 @@ impl App {
     /// [says so](crate::http::left_out).
     ///
     /// # Errors
-    /// The log's head cannot be told.
-    pub async fn can_show(&self, projection: &'static str, after: Option<Position>) -> Result<bool, Problem> {
+    /// [`NotCaughtUp::Head`] when the log's head cannot be read.
+    pub async fn can_show(&self, projection: &'static str, after: Option<Position>) -> Result<bool, NotCaughtUp> {
         let position = self.head().await?.max(after.unwrap_or(Position::START));
         let reached = self.progress.reached(&[projection], position, PATIENCE).await;
         Ok(reached.inspect_err(|lagging| tracing::warn!(%lagging, "an answer leaves something out")).is_ok())

@@ -22,8 +22,9 @@ const READ: [HeaderName; 6] = [
 ];
 
 /// What the conventions answer to any request.
-const ANSWERED: [HeaderName; 5] = [
+const ANSWERED: [HeaderName; 6] = [
     X_REQUEST_ID,
+    LEFT_OUT,
     HeaderName::from_static("daybook-position"),
     header::RETRY_AFTER,
     header::WWW_AUTHENTICATE,

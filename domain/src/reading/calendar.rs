@@ -94,7 +94,6 @@ fn local_hour(local_micros: i64) -> i64 {
 }
 
 /// Appends a part, or extends the last one when that is in the same hour of the same date.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 23 hours")]
 fn push(shares: &mut Vec<Share>, local_hour: i64, from: i64, to: i64) {
     let days = i32::try_from(local_hour.div_euclid(HOURS_A_DAY)).unwrap_or_default();
     let date = NaiveDate::from_epoch_days(days).unwrap_or_default();

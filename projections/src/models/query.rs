@@ -14,7 +14,9 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, postgres::QUERY_MAX, snapshot::Snapshot};
+use super::{
+    ReadModels, ReadModelsError, Reading, error::is_worth_asking_again, postgres::QUERY_MAX, snapshot::Snapshot,
+};
 
 /// How often a server is asked, when it is the connection that fails.
 pub(super) const TRIES_MAX: usize = 3;

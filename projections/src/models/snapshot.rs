@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use daybook_eventlog::database::late;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
