@@ -97,7 +97,7 @@ fn local_hour(local_micros: i64) -> i64 {
 fn push(shares: &mut Vec<Share>, local_hour: i64, from: i64, to: i64) {
     let days = i32::try_from(local_hour.div_euclid(HOURS_A_DAY)).unwrap_or_default();
     let date = NaiveDate::from_epoch_days(days).unwrap_or_default();
-    let hour = local_hour.rem_euclid(HOURS_A_DAY) as u8;
+    let hour = u8::try_from(local_hour.rem_euclid(HOURS_A_DAY)).unwrap_or_default();
     match shares.last_mut() {
         Some(last) if (last.date, last.hour) == (date, hour) => last.to = to,
         _ => shares.push(Share { date, hour, from, to }),

@@ -216,7 +216,7 @@ fn an_append_without_events_ends_at_the_head_and_repeats_nothing() {
 fn a_kept_answer_is_given_to_the_same_request_alone() {
     let mut log = Memory::default();
     assert_eq!(log.decide_with(&key(1)).unwrap(), None);
-    let stored = StoredAnswer { answer: Answer { status: 200, body: b"{}".to_vec() }, position: Position::new(3) };
+    let stored = StoredAnswer { answer: Answer(b"{}".to_vec()), position: Position::new(3) };
     log.kept.push((key(1), stored.clone()));
     assert_eq!(log.decide_with(&key(1)).unwrap(), Some(stored));
     assert!(matches!(log.decide_with(&key(2)), Err(AppendError::KeyReused)));
