@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::http::Problem;
 use crate::http::openapi::{Forbidden, ReadProblems};
+use crate::http::read::NoQuery;
 use crate::http::unread::models_unread;
 use crate::jobs::{self, JobStatus};
 use crate::surface::Surface;
@@ -104,7 +105,7 @@ impl From<JobStatus> for Job {
     tag = "Jobs",
     responses((status = 200, description = "All jobs", body = JobList), ReadProblems, Forbidden)
 )]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<JobList>, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, _: NoQuery) -> Result<Json<JobList>, Problem> {
     caller.must_be(&READERS)?;
     let jobs = app.jobs.status().await.map_err(models_unread)?;
     Ok(Json(JobList { jobs: jobs.into_iter().map(Job::from).collect() }))

@@ -55,6 +55,11 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     if options.check {
         return check(&settings).await;
     }
+    // Before a database is waited for. In a data folder a key is made, but only beside a log.
+    let keys_known = match settings.database_url {
+        Some(_) => Some(keys(&settings, options)?),
+        None => None,
+    };
     // From here on: a start may wait for its database.
     let mut asked = Box::pin(asked_to_stop()?);
     let Store { log, models } = tokio::select! {
@@ -65,18 +70,16 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
         }
     };
     tracing::info!(place = log.place(), head = %log.head(), "opened the log");
-    // After the log: a key for tokens is made only beside a log.
-    let verifier = TokenVerifier::open(&settings, surfaces::reserved_prefixes())?;
+    let verifier = match keys_known {
+        Some(verifier) => verifier,
+        None => keys(&settings, options)?,
+    };
     if let Err(error) = verifier.check().await {
         // Tokens of that key set are answered 503 until it can be fetched; all others are served.
         tracing::warn!(
             error = &error as &dyn Error,
             "the key set cannot be fetched now: trying again when it is needed"
         );
-    }
-    if options.demo {
-        // The demo prints tokens.
-        verifier.can_mint()?;
     }
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
@@ -105,6 +108,15 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     Store { log, models }.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What tokens are verified with; for the demo, which prints tokens, also what they are signed with.
+fn keys(settings: &Settings, options: ServeOptions) -> Result<TokenVerifier, KeyError> {
+    let verifier = TokenVerifier::open(settings, surfaces::reserved_prefixes())?;
+    if options.demo {
+        verifier.can_mint()?;
+    }
+    Ok(verifier)
 }
 
 /// Looks whether a start would succeed; makes and changes nothing.

@@ -147,10 +147,10 @@ async fn daybook_token_prints_a_token_that_works() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    // Before the first start, which then finds the key.
+    // The first start makes the key.
+    let server = place.serve(&[]).await;
     let plain = token(&[]);
     let admin = token(&["--role", "admin", "--project", "1", "--ttl", "5m"]);
-    let server = place.serve(&[]).await;
     with_token(&server, &plain).await.expect(200);
     let shared = json!({ "title": "t", "shared": true });
     let path = format!("/api/v1/books/{}", Uuid::new_v4());

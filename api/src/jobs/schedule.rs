@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Offset as _, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::errors::CronError;
@@ -29,6 +29,8 @@ pub enum Schedule {
 pub struct CronSchedule {
     cron: Cron,
     zone: Tz,
+    /// The hours are an interval (`*`, `*/2`), not fixed ones.
+    is_every_hour: bool,
 }
 
 impl CronSchedule {
@@ -37,14 +39,30 @@ impl CronSchedule {
     /// # Errors
     /// [`CronError`] when it is no such expression.
     pub fn parse(expression: &str, zone: Tz) -> Result<Self, CronError> {
-        Ok(Self { cron: Cron::from_str(expression)?, zone })
+        let cron = Cron::from_str(expression)?;
+        let is_every_hour = expression.split_whitespace().rev().nth(3).is_some_and(|hours| hours.starts_with('*'));
+        Ok(Self { cron, zone, is_every_hour })
     }
 
     /// The first time after `moment`; `None` when there is none in the years that the calendar knows.
     #[must_use]
     pub fn after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let next = self.cron.find_next_occurrence(&moment.with_timezone(&self.zone), false);
-        next.ok().map(|next| next.with_timezone(&Utc))
+        let local = moment.with_timezone(&self.zone);
+        let next = self.cron.find_next_occurrence(&local, false).ok()?.with_timezone(&Utc);
+        Some(self.in_repeated_hour(local, next).unwrap_or(next))
+    }
+
+    /// The time before `next` at which an interval runs in an hour that the clock shows twice: the parser's search skips
+    /// the second one.
+    fn in_repeated_hour(&self, local: DateTime<Tz>, next: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.is_every_hour {
+            return None;
+        }
+        // As if the clock were not put back.
+        let unchanged = local.with_timezone(&local.offset().fix());
+        let earlier = self.cron.find_next_occurrence(&unchanged, false).ok()?;
+        let is_due = self.cron.is_time_matching(&earlier.with_timezone(&self.zone)).unwrap_or(false);
+        Some(earlier.with_timezone(&Utc)).filter(|earlier| is_due && *earlier < next)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Setting;
-use super::describe::shown;
+use super::describe::{MASK, shown};
 use super::sources::Found;
 
 /// One sentence about one wrong setting.
@@ -14,6 +14,7 @@ impl WrongSetting {
     /// A text that is not allowed, masked when the setting is secret.
     pub(super) fn value(setting: &Setting, found: &Found, allowed: String) -> Self {
         let shown = match shown(setting, &found.text) {
+            _ if setting.secret => MASK.to_owned(),
             masked if masked != found.text => masked,
             text => format!("{text:?}"),
         };

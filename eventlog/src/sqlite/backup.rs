@@ -336,8 +336,9 @@ impl Copy {
     }
 
     fn copy_pages(&self, to: &Path, asked: &Asked, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<Anchor> {
+        let to = schema::plain(to);
         let open =
-            || Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+            || Connection::open_with_flags(&to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         // While this transaction is open, what is copied stays as it is, and no write makes the copy start again.
         self.source.execute_batch("BEGIN")?;
         let anchor = schema::anchor(&self.source)?;

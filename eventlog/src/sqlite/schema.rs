@@ -21,7 +21,7 @@ const WAL_PAGES: u32 = 2_000;
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     let in_engine = |source| OpenError::Engine { path: path.to_owned(), source };
     let connection = Connection::open_with_flags(
-        path,
+        plain(path),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(in_engine)?;
@@ -54,12 +54,12 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
 
 fn open_beside_writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    prepare_to_read(Connection::open_with_flags(path, flags)?)
+    prepare_to_read(Connection::open_with_flags(plain(path), flags)?)
 }
 
 fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let escaped = plain(path).to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     prepare_to_read(Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?)
 }
 
@@ -76,6 +76,11 @@ fn prepare_to_read(connection: Connection) -> rusqlite::Result<Connection> {
 /// SQLite wanted to write a file beside the log, and may not.
 fn needs_to_write(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+}
+
+/// The absolute path: SQLite would take a relative one that begins with `file:` for a URI.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn wal_of(path: &Path) -> PathBuf {
