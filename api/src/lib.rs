@@ -3,7 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
-mod caught_up;
+pub mod caught_up;
 pub mod cli;
 mod demo;
 pub mod http;

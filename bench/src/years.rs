@@ -49,7 +49,7 @@ pub(super) async fn write(log: &Log, events: u64, readers: u32, bar: &ProgressBa
     Ok(())
 }
 
-/// The readers whose events [`write`] appends.
+/// The readers whose events [`write()`] appends.
 pub(super) fn reader_ids(readers: u32) -> Vec<Uuid> {
     Years::new(readers).readers.iter().map(|reader| reader.id).collect()
 }

@@ -140,7 +140,7 @@ impl Log {
     }
 
     /// A page of the log after `after`: at most `limit` events (bounded by [`READ_EVENTS_MAX`] and
-    /// [`READ_BYTES_MAX`]).
+    /// [`READ_BYTES_MAX`](crate::READ_BYTES_MAX)).
     ///
     /// # Errors
     /// [`ReadError`]
@@ -172,7 +172,7 @@ impl Log {
     /// Folds a part of the log into `state`, on the thread that reads it, and says up to where everything wanted has
     /// been seen: a scan that goes on there misses nothing. The scan may end early, so that no read holds its
     /// snapshot of the file for long, nor its state much memory (after [`READ_EVENTS_MAX`] events or
-    /// [`READ_BYTES_MAX`] bytes, among others); [`Scan::is_over`] tells whether there is more.
+    /// [`READ_BYTES_MAX`](crate::READ_BYTES_MAX) bytes, among others); [`Scan::is_over`] tells whether there is more.
     ///
     /// # Errors
     /// [`ReadError`]

@@ -1,7 +1,7 @@
 //! What ended sessions add up to: by day, by book, by hour, by device, and in total.
 //!
 //! Counts add up in the rows. Time does not, because sessions may overlap: each session's time is kept in spans, and
-//! the [queries](self::queries) count what several spans cover once. So rows do not depend on the order of events.
+//! the queries count what several spans cover once. So rows do not depend on the order of events.
 
 mod queries;
 

@@ -259,7 +259,7 @@ pub async fn stocks_up_to(
 }
 
 /// A shop's articles after `after`, at most `limit`, with what their movements that had happened by `at` add up to; and
-/// the article after which there are more. A page looks at [`MOVEMENTS_A_PAGE`] movements, or at those of one article,
+/// the article after which there are more. A page looks at `MOVEMENTS_A_PAGE` movements, or at those of one article,
 /// so it may be shorter than its limit.
 ///
 /// # Errors
