@@ -105,7 +105,7 @@ pub struct Books {
 #[expect(dead_code, reason = "describes the query; `Paging` reads it")]
 pub struct BooksQuery {
     /// From 1.
-    #[param(minimum = 1, default = 1)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 4_294_967_295_u32, default = 1)]
     page: Option<u32>,
     #[param(minimum = 1, maximum = 100, default = 20)]
     page_size: Option<u32>,
