@@ -16,6 +16,7 @@ use crate::auth::Terminals;
 use crate::caught_up::NotCaughtUp;
 use crate::jobs::Jobs;
 use crate::log::Streams;
+use crate::settings::Settings;
 
 /// States of readers kept in memory: a few hundred bytes each.
 const READERS_MAX: usize = 50_000;
@@ -23,8 +24,6 @@ const READERS_MAX: usize = 50_000;
 const BOOKS_MAX: usize = 20_000;
 /// States of shops kept in memory: up to a few MiB each.
 const SHOPS_MAX: usize = 256;
-/// How long ago a sale may have happened by its till's clock, unless the settings say otherwise.
-const TILL_PAST_MAX: TimeDelta = TimeDelta::days(400);
 /// How long a read waits for the read models.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -60,7 +59,7 @@ pub struct App {
 impl App {
     /// The pieces on top of a log and its read models; inside a runtime, whose task follows the log's terminals.
     #[must_use]
-    pub fn new(log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
+    pub fn new(settings: &Settings, log: Log, models: ReadModels, projections: ProjectionControl) -> Self {
         Self {
             books: Repository::new(log.clone(), BOOKS_MAX),
             shops: Repository::new(log.clone(), SHOPS_MAX).with_snapshots(Shop::SHAPE),
@@ -68,7 +67,7 @@ impl App {
             readers: Repository::new(log.clone(), READERS_MAX),
             streams: Streams::new(log.clone()),
             terminals: Terminals::follow(log.clone()),
-            till_past_max: TILL_PAST_MAX,
+            till_past_max: TimeDelta::from_std(settings.till_past_max).unwrap_or(TimeDelta::MAX),
             log,
             models,
             progress: projections.progress(),

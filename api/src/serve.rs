@@ -11,7 +11,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
-use chrono::TimeDelta;
 use daybook_projections::Runner;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -87,8 +86,7 @@ pub async fn run(settings: Settings, options: ServeOptions) -> Result<(), Box<dy
     let address = listener.local_addr()?;
     let metrics = Metrics::start()?;
     let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;
-    let mut app = App::new(log.clone(), models.clone(), runner.control());
-    app.till_past_max = TimeDelta::from_std(settings.till_past_max).unwrap_or(TimeDelta::MAX);
+    let app = App::new(&settings, log.clone(), models.clone(), runner.control());
     if options.demo {
         demo::provision(&app).await?;
         demo::show(&verifier, address)?;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use daybook_eventlog::transfer::{self, Export};
+use daybook::log_files::Format;
+use daybook_eventlog::transfer::Export;
 use daybook_eventlog::{Filter, Log, Position};
 
 use super::{
@@ -19,15 +20,6 @@ use super::{
 const TURNS: u32 = 3;
 /// The most that the process may have resident while it exports, with all that the bench itself has.
 const MEMORY_MIB_MAX: f64 = 512.0;
-
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line of JSON for each event
-    Ndjson,
-    /// Columns
-    Parquet,
-}
 
 /// Measures how quickly the log is exported, in a temporary folder that is removed afterwards.
 #[derive(Debug, Clone, Args)]
@@ -74,11 +66,7 @@ async fn measure(log: &Log, format: Format, folder: &Path) -> Result<Row, Failed
         limits.add(replay_all(log).await?);
         memory::forget_peak()?;
         let output = std::fs::File::create(&out)?;
-        let format = match format {
-            Format::Ndjson => transfer::Format::Ndjson,
-            Format::Parquet => transfer::Format::Parquet,
-        };
-        let export = Export { format, after: Position::START, until: log.head(), filter: Filter::all() };
+        let export = Export { format: format.into(), after: Position::START, until: log.head(), filter: Filter::all() };
         let started = std::time::Instant::now();
         let exported = export.run(log, output, |_| {}).await?;
         if let Some(exported) = &exported {

@@ -55,7 +55,7 @@ impl Server {
         let verifier = TokenVerifier::open(&settings, daybook::surfaces::reserved_prefixes())?;
         let models = ReadModels::open(folder.path()).await?;
         let runner = Runner::start(log.clone(), models.clone(), daybook_projections::all()).await?;
-        let app = App::new(log, models, runner.control());
+        let app = App::new(&settings, log, models, runner.control());
         let router = serve::router(&settings, verifier.clone(), app.clone(), process.0.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;

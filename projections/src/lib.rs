@@ -34,7 +34,7 @@ pub use self::{
     progress::{Lagging, Progress, ProjectionState, ProjectionStatus, RebuildStatus},
     projection::{Decoded, FoldError, Projection},
     runner::Runner,
-    supervise::supervised,
+    supervise::{panic_message, supervised},
     table::{Changes, Column, Merge, Table, Value},
 };
 

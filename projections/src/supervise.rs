@@ -43,11 +43,13 @@ where
 pub(crate) fn report_panic(task: &'static str, error: JoinError) -> bool {
     let Ok(payload) = error.try_into_panic() else { return false };
     metrics::counter!("daybook_task_panics_total", "task" => task).increment(1);
-    tracing::error!(task, panic = message(&*payload), "a task panicked; it is started again");
+    tracing::error!(task, panic = panic_message(&*payload), "a task panicked; it is started again");
     true
 }
 
-fn message(payload: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+#[must_use]
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
 }

@@ -103,16 +103,10 @@ impl Place {
         }
     }
 
-    /// Takes the log away from below its read models.
+    /// Takes the log in a database away from below its read models.
     pub fn delete_log(&self) {
-        match self.database() {
-            Some(database) => drop(database.sql("DROP SCHEMA daybook CASCADE")),
-            None => {
-                for name in ["log.sqlite3", "log.sqlite3-wal", "log.sqlite3-shm"] {
-                    let _ = std::fs::remove_file(self.data().join(name));
-                }
-            }
-        }
+        let database = self.database().unwrap();
+        drop(database.sql("DROP SCHEMA daybook CASCADE"));
     }
 
     /// Makes a table of a read model take no more rows.

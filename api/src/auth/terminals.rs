@@ -13,6 +13,7 @@ use daybook_domain::event::{DecodeError, Event, Stored as _};
 use daybook_domain::registry::{RegistryEvent, TerminalAssigned, TerminalReleased};
 use daybook_domain::shop::{KeyDigest, ShopEvent, ShopId, TerminalChanged, TerminalRegistered};
 use daybook_eventlog::{Filter, Log, Position, ReadError};
+use daybook_projections::supervised;
 use tokio::sync::Mutex;
 
 use super::terminal_key;
@@ -79,7 +80,8 @@ impl Terminals {
     pub fn follow(log: Log) -> Self {
         let terminals =
             Self(Arc::new(Shared { log, register: RwLock::default(), applied: Mutex::new(Position::START) }));
-        tokio::spawn(terminals.clone().keep_up());
+        let followed = terminals.clone();
+        tokio::spawn(supervised("terminals", move || followed.clone().keep_up()));
         terminals
     }
 

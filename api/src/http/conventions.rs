@@ -9,6 +9,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use daybook_projections::panic_message;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -146,12 +147,7 @@ fn peer(request: &Request) -> IpAddr {
 struct Panicked(String);
 
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
-    let message = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    Problem::internal(&Panicked(message)).into_response()
+    Problem::internal(&Panicked(panic_message(&*payload).to_owned())).into_response()
 }
 
 #[cfg(test)]

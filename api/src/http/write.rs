@@ -16,7 +16,7 @@ use super::{Problem, RequestId};
 use crate::auth::Caller;
 
 const DAYBOOK_POSITION: HeaderName = HeaderName::from_static("daybook-position");
-const NOT_WRITTEN: &str = "The database is not reachable now. Nothing was written: try again.";
+const NOT_WRITTEN: &str = "The log cannot be reached now. Nothing was written: try again.";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body that is read field by field.

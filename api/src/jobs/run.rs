@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use daybook_projections::panic_message;
+use error_reporter::Report;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -78,26 +80,11 @@ pub(super) async fn run_once(job: &Job, stopping: impl Future<Output = ()>) -> O
 fn outcome(ended: Result<Result<(), JobError>, JoinError>, cut: Option<Outcome>) -> Outcome {
     match ended {
         Ok(Ok(())) => Outcome::Succeeded,
-        Ok(Err(error)) => cut.unwrap_or_else(|| Outcome::Failed(with_sources(&*error))),
+        Ok(Err(error)) => cut.unwrap_or_else(|| Outcome::Failed(Report::new(&*error).to_string())),
         Err(error) => match error.try_into_panic() {
-            Ok(payload) => Outcome::Panicked(message(payload.as_ref())),
+            Ok(payload) => Outcome::Panicked(panic_message(payload.as_ref()).to_owned()),
             // Nobody aborts it but the runtime, at its end.
             Err(_) => Outcome::Cancelled,
         },
     }
-}
-
-fn message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -51,9 +51,9 @@ pub struct ExportArgs {
     settings: SettingsArgs,
 }
 
-/// How events are written.
+/// How events are written, as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// A line of JSON for each event
     Ndjson,
     /// Columns, for DuckDB, pandas, Spark

@@ -24,7 +24,7 @@ use self::place::Place;
 pub use self::{
     backup::{BackupArgs, RestoreArgs},
     copy::CopyArgs,
-    export::ExportArgs,
+    export::{ExportArgs, Format},
     head::HeadArgs,
     import::ImportArgs,
     verify::VerifyArgs,

@@ -60,7 +60,7 @@ pub enum OpenError {
     /// The folder was in use, and its log is gone.
     #[error(
         "{folder} has no {LOG_FILE}, but it has {found}: its log was moved or removed. Put the log back, restore a backup, \
-         or choose another folder with --data"
+         remove what is left of it, or choose another folder with --data"
     )]
     LogMissing {
         /// The data folder.
