@@ -49,6 +49,23 @@ fn rust_log_works_but_the_own_variable_wins() {
     let log = |env: &[(&str, &str)]| Settings::load(&sources(&[], env, "log = 'warn'")).unwrap().log;
     assert_eq!(log(&[("RUST_LOG", "debug")]), "debug");
     assert_eq!(log(&[("RUST_LOG", "debug"), ("DAYBOOK_LOG", "error")]), "error");
+    assert_eq!(log(&[("RUST_LOG", "")]), "warn", "an empty one says nothing");
+}
+
+#[test]
+fn what_may_be_secret_in_a_url_is_shown_nowhere() {
+    let url = "https://me:hush@keys.example/set?token=hush";
+    let settings = Settings::load(&sources(&[], &[("DAYBOOK_JWKS_URL", url)], "")).unwrap();
+    assert_eq!(settings.jwks_url.as_ref().unwrap().as_str(), url);
+    let shown = format!("{:?} {}", settings.describe(), as_toml(&settings));
+    assert!(shown.contains("keys.example/set") && !shown.contains("hush"), "{shown}");
+    for wrong in ["ftp://me:hush@keys.example/set", "hush@keys.example?hush"] {
+        let message = refused(&[], &[("DAYBOOK_JWKS_URL", wrong)], "");
+        assert!(message.contains("allowed: an http:// or https:// URL") && !message.contains("hush"), "{message}");
+    }
+    let plain = "https://keys.example/set";
+    let settings = Settings::load(&sources(&[], &[("DAYBOOK_JWKS_URL", plain)], "")).unwrap();
+    assert!(as_toml(&settings).contains(plain), "what is not secret is shown as it is");
 }
 
 #[test]
