@@ -174,6 +174,11 @@ pub enum AppendError {
     /// or may not have been written. The same events, or the same request key, sent again settle it.
     #[error("the log's database went away in the middle of a commit: it is not known whether the append was written")]
     InDoubt(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The log's name leads to no file any more, or to another one: what is written now would be lost.
+    #[error(
+        "the log's file was removed or replaced: stop the server, put the file back or restore a backup, and start again"
+    )]
+    FileGone,
     /// The engine failed.
     #[error("the log could not be written")]
     Storage(#[source] Arc<dyn std::error::Error + Send + Sync>),

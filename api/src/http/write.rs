@@ -16,7 +16,9 @@ use super::{Problem, RequestId};
 use crate::auth::Caller;
 
 const DAYBOOK_POSITION: HeaderName = HeaderName::from_static("daybook-position");
-const NOT_WRITTEN: &str = "The log cannot be reached now. Nothing was written: try again.";
+/// Seconds until a log that was taken away may be back: a person has to see to it.
+const FILE_GONE_RETRY_S: u64 = 30;
+const NOT_WRITTEN: &str = "The database is not reachable now. Nothing was written: try again.";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body that is read field by field.
@@ -122,6 +124,10 @@ pub fn append_problem(error: &AppendError) -> Problem {
             Problem::unprocessable("This Idempotency-Key was used with another body: use a new key.")
         }
         AppendError::QueueFull => Problem::unavailable("The write queue is full. Nothing was written: try again.", 1),
+        AppendError::FileGone => Problem::unavailable(
+            "The server's log is not in its place. Nothing was written; the server's operator has to put it back.",
+            FILE_GONE_RETRY_S,
+        ),
         AppendError::Closed => Problem::unavailable("The server is stopping. Nothing was written: try again.", 2),
         AppendError::Unavailable(_) => Problem::unavailable(NOT_WRITTEN, AWAY_RETRY_S),
         AppendError::InDoubt(_) => Problem::unavailable(

@@ -138,7 +138,7 @@ impl Writer {
                 self.is_state_lost = true;
                 tracing::error!("the log's file was removed or replaced while the server runs: nothing is written");
                 for (reply, _) in replies {
-                    let _ = reply.send(Err(AppendError::Unavailable(Arc::new(FileGone))));
+                    let _ = reply.send(Err(AppendError::FileGone));
                 }
             }
             Ok(()) => {
@@ -325,13 +325,6 @@ impl Writer {
         }
     }
 }
-
-/// The log's name leads to no file, or to another one.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the log's file was removed or replaced: stop the server, put the file back or restore a backup, and start again"
-)]
-struct FileGone;
 
 /// This append alone is refused, or SQLite failed and the whole transaction is lost.
 type Refused = Stop<AppendError, rusqlite::Error>;
